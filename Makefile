@@ -1,0 +1,38 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+SHARED ?= ../shared
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types train-nano train-real evaluate speed clean
+
+help:  ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+# Stamps, so that a second call starts at once; a changed pyproject.toml installs again.
+.venv/.core: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,train,eval,faiss]'
+	@touch $@ .venv/.core
+
+demo: .venv/.core  ## a scripted conversation that finds pictures, and a page of it
+	$(BIN)/chatsearcher demo
+
+test: .venv/.dev  ## the test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev  ## ruff: style and mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev  ## mypy
+	$(BIN)/mypy
+
+clean:  ## remove the environment and the caches
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
