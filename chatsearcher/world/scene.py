@@ -44,9 +44,7 @@ class Thing:
 
     @property
     def key(self) -> str:
-        return (
-            f"{self.place}:{self.count}-{self.size}-{self.colour}-{self.pattern}-{self.kind}"
-        )
+        return f"{self.place}:{self.count}-{self.size}-{self.colour}-{self.pattern}-{self.kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +153,13 @@ class Edit:
     value: Any
 
 
-def sample_scene(rng: random.Random, split: Split | None = None, things: int | None = None) -> Scene:
+def sample_scene(
+    rng: random.Random, split: Split | None = None, things: int | None = None
+) -> Scene:
     """A random scene of a split; three in four have two things."""
     while True:
         number = things or (2 if rng.random() < 0.75 else 1)
-        places = (
-            rng.choice(PAIR_PLACES) if number == 2 else (rng.choice(PLACES),)
-        )
+        places = rng.choice(PAIR_PLACES) if number == 2 else (rng.choice(PLACES),)
         kinds = rng.sample(list(KINDS), number)
         scene = Scene(
             rng.choice(SETTINGS),
