@@ -1,0 +1,83 @@
+"""Captions: a scene in one sentence, in several wordings and orders."""
+
+from __future__ import annotations
+
+import random
+
+from chatsearcher.world.lexicon import (
+    PLACE_WORDS,
+    RELATIONS,
+    SETTING_WORDS,
+    TIME_WORDS,
+    noun_phrase,
+    pick,
+    sentence,
+)
+from chatsearcher.world.scene import Scene
+
+LOOKS: frozenset[str] = frozenset({"size", "colour", "pattern", "count"})
+EVERYTHING: frozenset[str] = LOOKS | {"place", "setting", "time"}
+_LEADS = ("", "", "", "a picture of ", "there {be} ")
+
+
+def caption(scene: Scene, rng: random.Random, complete: float = 0.7) -> str:
+    """One wording of the scene.
+
+    Args:
+        scene: what is in the picture.
+        rng: the source of the choice of words.
+        complete: probability that every attribute is said; otherwise about half are left out.
+    """
+    say = EVERYTHING
+    if rng.random() >= complete:
+        say = frozenset(name for name in sorted(EVERYTHING) if rng.random() < 0.5)
+    text = describe(scene, rng, say)
+    return sentence(text) if rng.random() < 0.5 else text
+
+
+def describe(
+    scene: Scene, rng: random.Random, say: frozenset[str] = EVERYTHING, lead: bool = True
+) -> str:
+    """The attributes named in ``say``, as lower-case words without an end mark."""
+    things = _things(scene, rng, say)
+    frame = frame_phrase(scene, rng, say)
+    opening = rng.choice(_LEADS) if lead else ""
+    if frame and rng.random() < 0.25 and opening != _LEADS[3]:
+        inner = opening.format(be=_be(scene, things))
+        return f"{frame}, {inner}{things}" if inner else f"{frame}: {things}"
+    text = opening.format(be=_be(scene, things)) + things
+    if not frame:
+        return text
+    return f"{text}, {frame}" if rng.random() < 0.5 else f"{text} {frame}"
+
+
+def frame_phrase(scene: Scene, rng: random.Random, say: frozenset[str] = EVERYTHING) -> str:
+    """Setting and time, e.g. "on a beach at night"."""
+    parts = []
+    if "setting" in say:
+        parts.append(pick(rng, SETTING_WORDS[scene.setting]))
+    if "time" in say:
+        parts.append(pick(rng, TIME_WORDS[scene.time]))
+    if len(parts) == 2 and rng.random() < 0.3:
+        parts.reverse()
+    return " ".join(parts)
+
+
+def _things(scene: Scene, rng: random.Random, say: frozenset[str]) -> str:
+    things = list(scene.things)
+    if len(things) == 2 and rng.random() < 0.5:
+        things.reverse()
+    phrases = [noun_phrase(thing, say, rng) for thing in things]
+    if "place" not in say:
+        return " and ".join(phrases)
+    if len(things) == 2 and rng.random() < 0.4:
+        return f"{phrases[0]} {pick(rng, RELATIONS[things[0].place])} {phrases[1]}"
+    return " and ".join(
+        f"{phrase} {pick(rng, PLACE_WORDS[thing.place])}"
+        for phrase, thing in zip(phrases, things, strict=True)
+    )
+
+
+def _be(scene: Scene, text: str) -> str:
+    """Agrees with the thing that is named first."""
+    return "is" if text.startswith(("a ", "an ", "one ")) else "are"
