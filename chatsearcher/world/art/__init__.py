@@ -1,0 +1,1 @@
+"""How the picture world is drawn: vector outlines, their rasterisation, layout and backdrops."""
