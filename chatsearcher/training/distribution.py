@@ -1,0 +1,115 @@
+"""Where a training runs: devices, ranks, precision and the DeepSpeed engine, through accelerate."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from chatsearcher.training.settings import RunSettings
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "ds_configs"
+
+
+def launched() -> bool:
+    """True under a launcher (``deepspeed``, ``torchrun``, ``accelerate``) that set the ranks."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def uses_deepspeed(run: RunSettings) -> bool:
+    """Whether this run goes through the DeepSpeed engine (see ``EngineSettings.deepspeed``)."""
+    if run.engine.deepspeed == "auto":
+        return launched() or run.engine.zero > 0
+    return run.engine.deepspeed != "off"
+
+
+def deepspeed_config(run: RunSettings) -> dict[str, Any]:
+    """The engine's JSON with every ``"auto"`` filled in from the recipe.
+
+    Raises:
+        FileNotFoundError: the JSON is not there; the message names the ones that are.
+    """
+    named = run.engine.deepspeed not in ("auto", "on")
+    path = Path(run.engine.deepspeed) if named else CONFIG_FOLDER / f"zero{run.engine.zero}.json"
+    if not path.is_file():
+        known = ", ".join(str(p) for p in sorted(CONFIG_FOLDER.glob("*.json"))) or "none"
+        raise FileNotFoundError(
+            f"no DeepSpeed configuration at {path}; known: {known}. "
+            "Give --engine.deepspeed a path to a JSON file, or run from a clone of the repository"
+        )
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # The data source makes ready batches, so DeepSpeed's own idea of a batch only feeds its counters.
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    values = {
+        "train_micro_batch_size_per_gpu": 1,
+        "train_batch_size": run.optimiser.accumulation * world,
+        "gradient_accumulation_steps": run.optimiser.accumulation,
+        "gradient_clipping": run.optimiser.clip,
+    }
+    config.update({k: v for k, v in values.items() if config.get(k, "auto") == "auto"})
+    config["bf16"] = {"enabled": run.engine.precision == "bf16"}
+    if run.engine.precision == "bf16-autocast":
+        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    config.setdefault("steps_per_print", 2**31 - 1)
+    return config
+
+
+def _single_process_environment() -> None:
+    """DeepSpeed wants a process group even when alone; give it one of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_SIZE": "1"}
+    os.environ.update(alone, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+
+
+def build_accelerator(run: RunSettings) -> Accelerator:
+    """The accelerate object of this process; starts the process group where there is one."""
+    if run.engine.threads:
+        torch.set_num_threads(run.engine.threads)
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu:
+        # torch's CUDA build makes DeepSpeed guess; this must stand before its first import.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    from accelerate import Accelerator
+    from accelerate.utils import DeepSpeedPlugin
+
+    plugin = None
+    if uses_deepspeed(run):
+        if not launched():
+            _single_process_environment()
+        plugin = DeepSpeedPlugin(hf_ds_config=deepspeed_config(run))
+    elif run.engine.precision == "bf16":
+        raise ValueError(
+            "precision 'bf16' (bfloat16 parameters with float32 masters) is DeepSpeed's; "
+            "use --engine.precision bf16-autocast, or --engine.deepspeed on"
+        )
+    return Accelerator(
+        cpu=on_cpu,
+        deepspeed_plugin=plugin,
+        mixed_precision="bf16" if run.engine.precision == "bf16" else "no",
+        gradient_accumulation_steps=run.optimiser.accumulation,
+    )
+
+
+def autocast(accelerator: Accelerator, run: RunSettings) -> contextlib.AbstractContextManager[None]:
+    """bf16 autocast around the objective; a no-op where the recipe's precision is another."""
+    if run.engine.precision != "bf16-autocast":
+        return contextlib.nullcontext()
+    return torch.autocast(accelerator.device.type, dtype=torch.bfloat16)
+
+
+def any_rank(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether the flag is up on any rank; free of communication when alone."""
+    if accelerator.num_processes == 1:
+        return flag
+    value = torch.tensor(float(flag), device=accelerator.device)
+    return bool(accelerator.reduce(value, reduction="sum").item() > 0)

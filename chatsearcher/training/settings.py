@@ -1,0 +1,79 @@
+"""Typed settings of a training run. Everything here is frozen, printable and saved with the run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Precision = Literal["fp32", "bf16-autocast", "bf16"]
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """AdamW under a cosine schedule with linear warm-up.
+
+    Attributes:
+        steps: optimiser steps of the whole run.
+        learning_rate: the peak, reached after ``warmup`` steps.
+        floor: the learning rate at the last step, as a share of the peak.
+        clip: largest gradient norm; 0 turns clipping off.
+        accumulation: micro-batches per optimiser step.
+    """
+
+    steps: int = 1000
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    floor: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    accumulation: int = 1
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the arithmetic is run; none of it belongs to the method.
+
+    Attributes:
+        deepspeed: "auto" uses ZeRO stage ``zero`` when started by the ``deepspeed`` launcher and
+            plain torch otherwise; "on" and "off" decide by themselves; a path names a DeepSpeed JSON.
+        zero: ZeRO stage 0-3, one file each in ``ds_configs/``.
+        precision: "bf16-autocast" keeps float32 parameters, "bf16" lets DeepSpeed keep bfloat16
+            parameters and float32 master weights, "fp32" is for tests.
+        threads: torch threads of the main process; 0 leaves torch's choice.
+    """
+
+    deepspeed: str = "auto"
+    zero: Literal[0, 1, 2, 3] = 0
+    precision: Precision = "bf16-autocast"
+    activation_checkpointing: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What is written while training, in optimiser steps; 0 turns a thing off."""
+
+    every: int = 10
+    save_every: int = 500
+    keep: int = 2
+    evaluate_every: int = 0
+    trackers: tuple[str, ...] = ("tensorboard",)
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What every training has, whatever its objective."""
+
+    seed: int = 0
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as plain JSON types (tuples become lists)."""
+    return dataclasses.asdict(settings)
