@@ -1,0 +1,178 @@
+"""The test sets of the picture world: dialogues of text (t), picture + instruction (i), mixed (m).
+
+Each set: queries over a gallery in which, for every target, stand pictures that differ from it in
+exactly one attribute (its neighbours). Figures: R@1/5/10, their mean, and the share of queries
+whose target scores above all of its own neighbours; chance for the latter is printed beside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chatsearcher.benchmarks import Context
+from chatsearcher.benchmarks.metrics import bootstrap, bootstrap_means, mean_rank, recall_at
+from chatsearcher.benchmarks.results import Result
+from chatsearcher.benchmarks.single_query import (
+    Outcome,
+    QuerySet,
+    run_single_query,
+    set_checksum,
+)
+from chatsearcher.registry import Registry
+from chatsearcher.retriever import Retriever
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+# The world is reached by name, never by import.
+WORLD = Registry(
+    "part of the picture world",
+    {
+        "sets": "chatsearcher.world.sets:load_set",
+        "pictures": "chatsearcher.world.pictures:load",
+        "decisions": "chatsearcher.world.sets:decision_rounds",
+    },
+)
+KS = (1, 5, 10)
+PROTOCOL = (
+    "single query; rank from 1, ties against the target; the query's own reference pictures are "
+    "no candidates"
+)
+
+
+def load_picture(name: str) -> PILImage:
+    """A picture of the world by its id."""
+    return WORLD["pictures"](name)
+
+
+class WorldBenchmark:
+    """One of the world's sets.
+
+    Args:
+        name: the set's name, e.g. ``world-t`` or ``world-t-val``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def queries(self) -> QuerySet:
+        """The set itself."""
+        return WORLD["sets"](self.name)
+
+    def run(self, system: Retriever, context: Context | None = None) -> Result:
+        """Rank the gallery for every query of the set."""
+        context = context or Context()
+        started = time.perf_counter()
+        queries = self.queries()
+        outcome = run_single_query(system, queries, load_picture, context.vectors, context.progress)
+        return summarise(
+            self.name, queries, outcome, system, context.spec, time.perf_counter() - started
+        )
+
+
+def summarise(
+    name: str,
+    queries: QuerySet,
+    outcome: Outcome,
+    retriever: Retriever,
+    spec: str = "",
+    seconds: float = 0.0,
+) -> Result:
+    """The set's figures, in percent."""
+    hits = hit_matrix(outcome.ranks)
+    metrics = {f"R@{k}": 100 * recall_at(outcome.ranks, k) for k in KS}
+    metrics["mean recall"] = 100 * float(hits.mean())
+    metrics["beats neighbours"] = 100 * float(outcome.beats_neighbours.mean())
+    metrics["beats neighbours by chance"] = 100 * float((1 / (1 + outcome.rivals)).mean())
+    metrics["mean rank"] = mean_rank(outcome.ranks)
+    drawn = {
+        **{f"R@{k}": bootstrap(100 * hits[:, i]) for i, k in enumerate(KS)},
+        "mean recall": bootstrap(100 * hits),
+        "beats neighbours": bootstrap(100 * outcome.beats_neighbours),
+    }
+    return Result(
+        benchmark=name,
+        protocol=PROTOCOL,
+        primary="mean recall",
+        metrics=metrics,
+        intervals={key: (value.low, value.high) for key, value in drawn.items()},
+        counts={
+            "queries": len(outcome.ranks),
+            "targets": len({query.target for query in queries.queries}),
+            "gallery": len(queries.gallery),
+            "candidates, fewest": int(outcome.candidates.min()),
+            "neighbours, fewest": int(outcome.rivals.min()),
+        },
+        data=set_checksum(queries),
+        retriever={"spec": spec, "fingerprint": retriever.fingerprint},
+        settings={"metric": retriever.metric},
+        seconds=seconds,
+        ranks=outcome.ranks,
+    )
+
+
+def hit_matrix(ranks: np.ndarray) -> np.ndarray:
+    """[Q, 3] 0 or 1: whether the target is among the first 1, 5, 10."""
+    return (np.asarray(ranks)[:, None] <= np.array(KS)).astype(np.float64)
+
+
+def suite_result(name: str, results: Sequence[Result]) -> Result:
+    """The joint figure of several sets: the mean of all their recalls (nine, for three sets).
+
+    Raises:
+        ValueError: results of different systems.
+    """
+    systems = {result.retriever.get("fingerprint") for result in results}
+    if len(systems) != 1:
+        raise ValueError(f"{name}: results of {len(systems)} different systems cannot be joined")
+    recalls = [result.metrics[f"R@{k}"] for result in results for k in KS]
+    ranks = [result.ranks for result in results if result.ranks is not None]
+    known = len(ranks) == len(results)
+    return Result(
+        benchmark=name,
+        protocol=f"the mean of the {len(recalls)} recalls of "
+        + ", ".join(result.benchmark for result in results),
+        primary="mean recall",
+        metrics={
+            "mean recall": float(np.mean(recalls)),
+            "R@1, lowest": min(result.metrics["R@1"] for result in results),
+            "beats neighbours": float(
+                np.mean([result.metrics["beats neighbours"] for result in results])
+            ),
+        },
+        intervals={"mean recall": joint_interval(ranks)} if known else {},
+        counts={"sets": len(results), "queries": sum(r.counts["queries"] for r in results)},
+        data=",".join(result.data for result in results),
+        retriever=results[0].retriever,
+        settings=results[0].settings,
+        seconds=sum(result.seconds for result in results),
+    )
+
+
+def joint_interval(ranks: Sequence[np.ndarray], seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the mean of all recalls, queries drawn anew within each set.
+
+    Args:
+        ranks: for each set, [Q] ranks.
+    """
+    means = np.mean(
+        [
+            bootstrap_means(100 * hit_matrix(part).mean(axis=1), seed=seed + number)
+            for number, part in enumerate(ranks)
+        ],
+        axis=0,
+    )
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+WORLD_T = WorldBenchmark("world-t")
+WORLD_I = WorldBenchmark("world-i")
+WORLD_M = WorldBenchmark("world-m")
+WORLD_T_VAL = WorldBenchmark("world-t-val")
+WORLD_I_VAL = WorldBenchmark("world-i-val")
+WORLD_M_VAL = WorldBenchmark("world-m-val")

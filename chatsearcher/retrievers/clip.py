@@ -1,0 +1,340 @@
+"""CLIP as a retriever of dialogues: by their text, by their pictures, or by both.
+
+A spec is ``clip:MODEL[:text|image|both][,option=value…]``. MODEL is an ``open_clip`` name with its
+weights (``ViT-B-32/openai``), or a folder in ``open_clip``'s own layout, as our tower training
+saves it: ``open_clip_config.json``, ``open_clip_model.safetensors`` and a tokenizer.
+
+Options:
+
+- ``text``: ``last`` (the last user's turn), ``all`` (every turn, joined), ``user`` (every user's
+  turn, joined), ``mean`` (the mean of the turns' vectors). Nothing is ever cut off: a text longer
+  than the model's context is divided at turns, then sentences, then words, and the mean of the
+  pieces' vectors stands for it; ``long_texts`` counts them.
+- ``pictures``: ``last`` or ``mean`` (of all pictures of the dialogue).
+- ``weight``: in ``both``, the share of the text in ``w·text + (1 − w)·pictures``, in [0, 1]. A
+  dialogue without a picture is its text alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from chatsearcher.device import pick_device, pick_dtype
+from chatsearcher.dialogue import Dialogue
+from chatsearcher.retriever import Metric
+from chatsearcher.retrievers import weights_fingerprint
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+Mode = Literal["text", "image", "both"]
+TextChoice = Literal["last", "all", "user", "mean"]
+PictureChoice = Literal["last", "mean"]
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """What of a dialogue becomes the query (see the module's text)."""
+
+    mode: Mode = "text"
+    text: TextChoice = "all"
+    pictures: PictureChoice = "last"
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, kind in (("mode", Mode), ("text", TextChoice), ("pictures", PictureChoice)):
+            value = getattr(self, name)
+            if value not in get_args(kind):
+                raise ValueError(
+                    f"clip: {name}={value!r}; expected one of {', '.join(get_args(kind))}"
+                )
+        if not 0.0 <= self.weight <= 1.0:
+            raise ValueError(f"clip: weight={self.weight}; expected a share of text in [0, 1]")
+
+
+@dataclass
+class ClipModel:
+    """A loaded model and how to feed it.
+
+    Attributes:
+        network: with ``encode_image`` and ``encode_text``.
+        preprocess: PIL RGB picture -> [3, H, W].
+        tokenize: texts -> ids [N, context], cut at the context.
+        token_count: text -> how many tokens it is uncut, special ones included.
+        context: the longest text in tokens.
+    """
+
+    network: Any
+    preprocess: Callable[[PILImage], torch.Tensor]
+    tokenize: Callable[[list[str]], torch.Tensor]
+    token_count: Callable[[str], int]
+    context: int
+    name: str
+
+
+class ClipRetriever:
+    """A CLIP baseline.
+
+    Args:
+        model: from ``load_model``.
+        options: what of a dialogue becomes the query.
+        device: where to compute.
+        batch: pictures or texts at once.
+
+    Attributes:
+        long_texts: how many encoded texts were longer than the context (divided, never cut).
+    """
+
+    metric: Metric = "cosine"
+
+    def __init__(
+        self,
+        model: ClipModel,
+        options: ClipOptions | None = None,
+        device: str | torch.device | None = None,
+        batch: int = 128,
+    ) -> None:
+        self.options = options or ClipOptions()
+        self.device = pick_device(None if device is None else str(device))
+        self.batch = batch
+        self.long_texts = 0
+        self._model = model
+        self._dtype = pick_dtype(self.device)
+        self._fingerprint: str | None = None
+        self._text_vectors: dict[str, np.ndarray] = {}
+        model.network.eval().requires_grad_(False).to(self.device)
+        self.embedding_dim = int(self._encode_texts(["a"]).shape[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the vision tower's weights and its preprocessing."""
+        if self._fingerprint is None:
+            visual = self._model.network.visual.state_dict()
+            preprocess = getattr(self._model.network.visual, "preprocess_cfg", None)
+            self._fingerprint = weights_fingerprint(visual, {"preprocess": preprocess})
+        return self._fingerprint
+
+    def with_options(self, options: ClipOptions) -> ClipRetriever:
+        """The same model with another choice of query; image vectors and text cache are shared."""
+        other = object.__new__(ClipRetriever)
+        other.__dict__.update(self.__dict__)
+        other.options = options
+        other.long_texts = 0
+        return other
+
+    def encode_images(self, images: Sequence[PILImage]) -> np.ndarray:
+        """Pictures -> [N, D] float32 unit vectors."""
+        parts = []
+        for start in range(0, len(images), self.batch):
+            pixels = torch.stack(
+                [self._model.preprocess(image) for image in images[start : start + self.batch]]
+            )
+            pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
+            parts.append(self._run(self._model.network.encode_image, pixels))
+        return self._joined(parts)
+
+    def encode_queries(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
+        """Dialogues -> [Q, D] float32 unit vectors.
+
+        Raises:
+            ValueError: a dialogue without what the mode needs: text, or a (decoded) picture.
+        """
+        if not dialogues:
+            return np.zeros((0, self.embedding_dim), dtype=np.float32)
+        mode, weight = self.options.mode, self.options.weight
+        texts = None if mode == "image" else self._texts(dialogues)
+        if mode == "text":
+            return _checked(texts)
+        has_picture = np.array([bool(dialogue.images) for dialogue in dialogues])
+        if mode == "image" and not has_picture.all():
+            raise ValueError(
+                f"{(~has_picture).sum()} of {len(dialogues)} dialogues have no picture; CLIP's "
+                "image mode cannot answer them: use text or both"
+            )
+        vectors = np.zeros((len(dialogues), self.embedding_dim), dtype=np.float32)
+        shown = np.flatnonzero(has_picture)
+        if len(shown):
+            vectors[shown] = self._pictures([dialogues[row] for row in shown])
+        if mode == "image":
+            return vectors
+        fused = weight * _checked(texts) + (1.0 - weight) * vectors
+        fused[~has_picture] = _checked(texts)[~has_picture]
+        return _unit(fused)
+
+    def _texts(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
+        """One vector a dialogue from its words: [Q, D]."""
+        turns = [_turn_texts(dialogue, self.options.text) for dialogue in dialogues]
+        for dialogue, texts in zip(dialogues, turns, strict=True):
+            if not texts:
+                raise ValueError(f"dialogue {dialogue.id!r} has no text to search with")
+        if self.options.text == "mean":
+            pieces = [
+                [piece for text in texts for piece in self._fitted([text])] for texts in turns
+            ]
+        else:
+            pieces = [self._fitted(texts) for texts in turns]
+        self._remember({piece for texts in pieces for piece in texts})
+        return _unit(
+            np.stack([np.mean([self._text_vectors[p] for p in texts], 0) for texts in pieces])
+        )
+
+    def _fitted(self, texts: list[str]) -> list[str]:
+        """Turns -> pieces that each fit the context: one piece if all fit together."""
+        whole = " ".join(texts)
+        if self._model.token_count(whole) <= self._model.context:
+            return [whole]
+        self.long_texts += 1
+        return list(self._divided(texts))
+
+    def _divided(self, texts: Iterable[str]) -> Iterable[str]:
+        for text in texts:
+            if self._model.token_count(text) <= self._model.context:
+                yield text
+                continue
+            sentences = re.split(r"(?<=[.!?;])\s+", text)
+            if len(sentences) > 1:
+                yield from self._divided(sentences)
+                continue
+            words = text.split()
+            if len(words) < 2:
+                raise ValueError(
+                    f"a single word of {len(text)} characters is longer than the context of "
+                    f"{self._model.context} tokens"
+                )
+            half = len(words) // 2
+            yield from self._divided([" ".join(words[:half]), " ".join(words[half:])])
+
+    def _remember(self, texts: set[str]) -> None:
+        new = sorted(texts - self._text_vectors.keys(), key=lambda text: (len(text), text))
+        if new:
+            self._text_vectors.update(zip(new, self._encode_texts(new), strict=True))
+
+    def _encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        parts = []
+        for start in range(0, len(texts), self.batch):
+            ids = self._model.tokenize(list(texts[start : start + self.batch])).to(self.device)
+            parts.append(self._run(self._model.network.encode_text, ids))
+        return np.concatenate(parts)
+
+    def _pictures(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
+        """One vector a dialogue from its pictures: [Q, D]."""
+        chosen = [d.images[-1:] if self.options.pictures == "last" else d.images for d in dialogues]
+        images = [image for images in chosen for image in images]
+        lost = [image.id for image in images if image.pixels is None]
+        if lost:
+            raise ValueError(f"the picture {lost[0]!r} of a dialogue is not decoded")
+        vectors = self.encode_images([image.pixels for image in images if image.pixels is not None])
+        ends = np.cumsum([len(images) for images in chosen])
+        return _unit(np.stack([part.mean(0) for part in np.split(vectors, ends[:-1])]))
+
+    @torch.inference_mode()
+    def _run(self, function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> np.ndarray:
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            out = function(x)
+        return _unit(out.float().cpu().numpy())
+
+    def _joined(self, parts: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(parts) if parts else np.zeros((0, self.embedding_dim), np.float32)
+
+
+def load_model(name: str) -> ClipModel:
+    """A CLIP from a folder in ``open_clip``'s layout, or by ``TOWER/WEIGHTS``.
+
+    Raises:
+        FileNotFoundError: a folder without the files it should have.
+        ValueError: an unknown tower or weights.
+    """
+    import open_clip
+
+    folder = Path(name)
+    if folder.is_dir():
+        for needed in ("open_clip_config.json",):
+            if not (folder / needed).exists():
+                raise FileNotFoundError(
+                    f"{folder} has no {needed}; expected a folder in open_clip's layout, as "
+                    "train/tower.py saves it"
+                )
+        source, weights = f"local-dir:{folder}", None
+    else:
+        source, slash, tag = name.rpartition("/")
+        if not slash:
+            raise ValueError(
+                f"clip: {name!r} is neither a folder nor TOWER/WEIGHTS such as ViT-B-32/openai"
+            )
+        weights = tag
+        if (source, tag) not in open_clip.list_pretrained():
+            raise ValueError(
+                f"clip: open_clip knows no {source!r} with weights {tag!r}; see "
+                "open_clip.list_pretrained()"
+            )
+    network, preprocess = open_clip.create_model_from_pretrained(source, pretrained=weights)
+    tokenizer = open_clip.get_tokenizer(source)
+    context = int(getattr(network, "context_length", None) or tokenizer.context_length)
+    return ClipModel(
+        network=network,
+        preprocess=preprocess,
+        tokenize=tokenizer,
+        token_count=_token_counter(tokenizer),
+        context=context,
+        name=name,
+    )
+
+
+def _token_counter(tokenizer: Any) -> Callable[[str], int]:
+    """How many tokens a text takes uncut, for ``open_clip``'s two families of tokenizers."""
+    if hasattr(tokenizer, "tokenizer"):
+        return lambda text: len(tokenizer.tokenizer(tokenizer.clean_fn(text)).input_ids)
+    return lambda text: len(tokenizer.encode(text)) + 2  # start and end of text
+
+
+def parse_spec(argument: str) -> tuple[str, ClipOptions]:
+    """``MODEL[:mode][,option=value…]`` -> (MODEL, options).
+
+    Raises:
+        ValueError: an unknown mode or option.
+    """
+    head, *settings = argument.split(",")
+    values: dict[str, Any] = {}
+    name, colon, mode = head.rpartition(":")
+    if colon and mode in get_args(Mode):
+        head, values["mode"] = name, mode
+    elif colon and not Path(head).exists():
+        raise ValueError(f"clip: unknown mode {mode!r}; expected {', '.join(get_args(Mode))}")
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or key not in ("text", "pictures", "weight"):
+            raise ValueError(f"clip: option {setting!r}; expected text=, pictures= or weight=")
+        values[key] = float(value) if key == "weight" else value
+    return head, ClipOptions(**values)
+
+
+def load(argument: str, device: str | None = None) -> ClipRetriever:
+    """``clip:…`` (see the module's text)."""
+    name, options = parse_spec(argument)
+    return ClipRetriever(load_model(name), options, device)
+
+
+def _turn_texts(dialogue: Dialogue, choice: TextChoice) -> list[str]:
+    """The texts that count, turn by turn, empty ones left out."""
+    if choice == "last":
+        turn = dialogue.last("user")
+        return [turn.text] if turn is not None and turn.text else []
+    turns = [t for t in dialogue.turns if choice in ("all", "mean") or t.role == "user"]
+    return [turn.text for turn in turns if turn.text]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+
+
+def _checked(vectors: np.ndarray | None) -> np.ndarray:
+    assert vectors is not None
+    return vectors
