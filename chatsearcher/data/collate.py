@@ -1,0 +1,84 @@
+"""Encoded samples -> the packed batch that the network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from chatsearcher.data.packing import cut, first_fit
+from chatsearcher.model.batch import IGNORE, Batch, image_id_hash
+
+if TYPE_CHECKING:
+    from chatsearcher.model.processing import ChatSearcherProcessor, EncodedSample
+
+
+def collate(
+    samples: Sequence[EncodedSample],
+    processor: ChatSearcherProcessor,
+    length: int | None = None,
+    pack: bool = True,
+) -> Batch:
+    """Samples -> rows of tokens, without attention from one sample to another.
+
+    Pictures are listed in the order of the samples, whatever row they land in, so that packing
+    changes neither their order nor what the feature queue receives.
+
+    Args:
+        samples: a sample longer than ``length`` goes on in further rows or segments.
+        length: tokens of a row; None takes the longest sample's.
+        pack: several samples a row, each row exactly ``length`` long; False gives each its own row
+            and pads to the longest.
+
+    Raises:
+        ValueError: ``length`` is too small for a picture.
+    """
+    tokenizer = processor.tokenizer
+    pieces = list(samples)
+    if length is not None:
+        pieces = [
+            piece
+            for sample in samples
+            for piece in cut(sample, length, processor.num_query_tokens + 3, tokenizer.bos_token_id)
+        ]
+    sizes = [len(piece.input_ids) for piece in pieces]
+    if pack:
+        width = length if length is not None else max(sizes, default=1)
+        rows = first_fit(sizes, width)
+    else:
+        width = max(sizes, default=1)
+        rows = [[number] for number in range(len(pieces))]
+    rows = rows or [[]]
+
+    pad = tokenizer.pad_token_id
+    ids = torch.full((len(rows), width), 0 if pad is None else pad, dtype=torch.long)
+    labels = torch.full_like(ids, IGNORE)
+    positions = torch.zeros_like(ids)
+    segments = torch.zeros_like(ids)
+    places: dict[int, tuple[int, int]] = {}
+    for row, numbers in enumerate(rows):
+        start = 0
+        for order, number in enumerate(numbers, start=1):
+            piece = pieces[number]
+            end = start + sizes[number]
+            ids[row, start:end] = torch.tensor(piece.input_ids)
+            labels[row, start:end] = torch.tensor(piece.labels)
+            positions[row, start:end] = torch.arange(sizes[number])
+            segments[row, start:end] = order
+            places[number] = (row, start)
+            start = end
+
+    images = [(number, image) for number, piece in enumerate(pieces) for image in piece.images]
+    where = [(places[n][0], places[n][1] + image.start) for n, image in images]
+    return Batch(
+        input_ids=ids,
+        position_ids=positions,
+        segment_ids=segments,
+        labels=labels,
+        pixel_values=processor.pixel_values([image.pixels for _, image in images]),
+        image_positions=torch.tensor(where, dtype=torch.long).view(-1, 2),
+        image_ids=torch.tensor([image_id_hash(i.id) for _, i in images], dtype=torch.long),
+        image_targets=torch.tensor([i.target for _, i in images], dtype=torch.bool),
+        keys=[sample.key for sample in samples],
+    )

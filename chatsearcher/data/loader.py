@@ -1,0 +1,112 @@
+"""Batches ahead of time: worker processes make whole batches by number, in order.
+
+Batch i is a function of i (and of the seed), so the whole state is the number of the next batch:
+resuming is exact and free, and gives the same batches with any number of workers. ``torchdata``'s
+stateful loader would carry a state per worker instead, and refuse another number of workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from chatsearcher.data.batches import Made, MixedBatches, identity
+from chatsearcher.data.records import DataConfig, DataReport
+
+if TYPE_CHECKING:
+    from chatsearcher.model.processing import ChatSearcherProcessor
+
+log = logging.getLogger(__name__)
+
+
+class BatchSource:
+    """Endless batches with a state; what the training loop reads from.
+
+    Attributes:
+        step: the number of the next batch to be handed out.
+        report: what has been skipped or shortened so far, in the batches handed out.
+    """
+
+    def __init__(
+        self, make: Callable[[int], Made], identity: str, workers: int = 0, prefetch: int = 2
+    ) -> None:
+        self.make = make
+        self.identity = identity
+        self.workers = workers
+        self.prefetch = prefetch
+        self.step = 0
+        self.report = DataReport()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Batches from ``step`` on, for ever."""
+        loader: DataLoader[Made] = DataLoader(
+            _Steps(self.make),
+            batch_size=None,
+            sampler=itertools.count(self.step),  # type: ignore[arg-type]
+            num_workers=self.workers,
+            prefetch_factor=self.prefetch if self.workers else None,
+            worker_init_fn=_start_worker if self.workers else None,
+            # Else making the iterator draws from the global generator, and a resumed run differs.
+            generator=torch.Generator(),
+        )
+        for made in loader:
+            for remark in self.report.add(made.remarks):
+                log.warning("%s %s: %s", remark.kind, remark.key, remark.reason)
+            self.step += 1
+            yield made.batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state after the last batch handed out."""
+        return {"step": self.step, "identity": self.identity}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state; takes effect at the next ``iter``.
+
+        Raises:
+            ValueError: the state is of other data, or of another seed.
+        """
+        if state["identity"] != self.identity:
+            raise ValueError(
+                f"the checkpoint's data ({state['identity']}) are not this run's "
+                f"({self.identity}): the data settings or the seed have changed; resume with the "
+                "saved recipe, or start a new run folder"
+            )
+        self.step = int(state["step"])
+
+
+class _Steps(Dataset[Made]):
+    def __init__(self, make: Callable[[int], Made]) -> None:
+        self.make = make
+
+    def __getitem__(self, step: int) -> Made:
+        return self.make(step)
+
+
+def _start_worker(worker: int) -> None:
+    torch.set_num_threads(1)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def build_source(
+    config: DataConfig,
+    processor: ChatSearcherProcessor,
+    rank: int = 0,
+    world_size: int = 1,
+    seed: int = 0,
+) -> BatchSource:
+    """The batches of one rank: its share of every global batch.
+
+    Do not hand it to ``accelerator.prepare``, which would share it out a second time.
+
+    Raises:
+        ValueError: unknown source, empty mix, or fewer items in a batch than ranks.
+        FileNotFoundError: a source's files are not there.
+    """
+    make = MixedBatches(config, processor, rank, world_size, seed)
+    return BatchSource(make, identity(config, seed), config.workers, config.prefetch)

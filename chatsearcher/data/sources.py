@@ -1,0 +1,47 @@
+"""Where records come from: each source gives its n-th item for ever, as a function of n alone.
+
+That makes every batch a function of the step: nothing has to be replayed to resume, and workers and
+ranks need not talk to each other.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chatsearcher.data.records import Record, SourceConfig
+from chatsearcher.registry import Registry
+
+SOURCES = Registry(
+    "data source",
+    {
+        "world-pairs": "chatsearcher.data.world:WorldPairs",
+        "world-documents": "chatsearcher.data.world:WorldDocuments",
+        "world-conversations": "chatsearcher.data.world:WorldConversations",
+        "shard-pairs": "chatsearcher.data.shard_sources:ShardPairs",
+        "shard-dialogues": "chatsearcher.data.shard_sources:ShardDialogues",
+        "modifications": "chatsearcher.data.shard_sources:Modifications",
+    },
+)
+
+
+class Source(Protocol):
+    """Made as ``Source(config, seed, image_size)``; must survive pickling into a worker."""
+
+    def item(self, index: int) -> Record:
+        """Item ``index`` >= 0 of the endless sequence.
+
+        Raises:
+            BrokenRecord: it cannot be read; the caller counts it and goes on.
+        """
+        ...
+
+
+def build(config: SourceConfig, seed: int, image_size: int) -> Source:
+    """The source of a configuration.
+
+    Raises:
+        ValueError: an unknown kind; the message offers the nearest known one.
+        FileNotFoundError: its files are not there.
+    """
+    source: Source = SOURCES[config.kind](config, seed, image_size)
+    return source
