@@ -25,9 +25,9 @@ def render(scene: Scene, size: int = 96, seed: int = 0) -> Image.Image:
     rng = random.Random(seed)
     picture = backdrop(scene.setting, scene.time, size, rng.randrange(VARIANTS)).copy()
     for thing in scene.things:
-        flip = rng.random() < 0.5
+        flip, found = _boxes(thing, size, rng.getrandbits(32))
         image = sprite(thing.kind, thing.colour, thing.pattern, thing.size, size, flip)
-        for box in _boxes(thing, size, rng):
+        for box in found:
             picture.paste(image, box[:2], image)
     return picture
 
@@ -36,14 +36,14 @@ def boxes(scene: Scene, size: int = 96, seed: int = 0) -> list[list[Box]]:
     """For every thing, the (left, top, right, bottom) pixels of each of its copies."""
     rng = random.Random(seed)
     rng.randrange(VARIANTS)
-    found = []
-    for thing in scene.things:
-        rng.random()
-        found.append(_boxes(thing, size, rng))
-    return found
+    return [_boxes(thing, size, rng.getrandbits(32))[1] for thing in scene.things]
 
 
-def _boxes(thing: Thing, size: int, rng: random.Random) -> list[Box]:
+def _boxes(thing: Thing, size: int, seed: int) -> tuple[bool, list[Box]]:
+    """Mirrored or not, and where. Every thing has its own seed, so that it stays where it is when
+    the other one changes."""
+    rng = random.Random(seed)
+    flip = rng.random() < 0.5
     left, top, right, bottom = (round(edge * size) for edge in REGIONS[thing.place])
     width, height = sprite_size(thing.kind, thing.size, size)
     centres, move_x, move_y = spread(thing.count, right - left, bottom - top, width, height)
@@ -54,4 +54,4 @@ def _boxes(thing: Thing, size: int, rng: random.Random) -> list[Box]:
         y = (top + bottom - height) / 2 + dy + rng.uniform(-move_y, move_y)
         x0, y0 = round(x), round(y)
         found.append((x0, y0, x0 + width, y0 + height))
-    return found
+    return flip, found

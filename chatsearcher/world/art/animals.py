@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsearcher.world.art.shapes import (
-    BODY, DARK, GOLD, INK, LIGHT, PINK, SHADE, WHITE,
+    BODY, DARK, GOLD, INK, PINK, SHADE, WHITE,
     Layer, ellipse, eye, rectangle, smooth, stroke,
 )  # fmt: skip
 
@@ -53,14 +53,14 @@ def fish() -> list[Layer]:
 
 def bird() -> list[Layer]:
     return [
-        Layer(GOLD, [*stroke(4, (46, 76), (44, 94), (54, 94)), *stroke(4, (58, 76), (58, 94), (68, 94))]),
-        Layer(GOLD, [[(84, 22), (108, 31), (84, 40)]]),
+        Layer(GOLD, [*stroke(4, (44, 78), (43, 95), (53, 95)), *stroke(4, (60, 78), (60, 95), (70, 95))]),
+        Layer(GOLD, [[(86, 18), (106, 29), (86, 38)]]),
         Layer(BODY, [
-            [(26, 50), (-6, 38), (-4, 58), (20, 66)],
-            smooth((14, 54), (34, 44), (54, 34), (60, 12), (78, 6), (92, 18), (90, 40), (84, 66), (64, 80), (34, 76)),
+            [(26, 46), (-4, 34), (-2, 60), (20, 70)],
+            smooth((8, 52), (30, 40), (48, 32), (54, 10), (74, 1), (92, 14), (93, 40), (86, 68), (62, 84), (28, 78)),
         ]),
-        Layer(SHADE, [smooth((20, 54), (40, 44), (60, 48), (62, 60), (46, 70), (30, 64))]),
-        *eye(78, 24, 6),
+        Layer(BODY, [smooth((10, 50), (34, 38), (58, 42), (63, 58), (46, 71), (24, 66))]),
+        *eye(76, 21, 6.5),
     ]  # fmt: skip
 
 
@@ -107,8 +107,8 @@ def elephant() -> list[Layer]:
             ellipse(76, 32, 23, 22),
             *stroke(13, (88, 38), (97, 52), (98, 68), (98, 80), (106, 86), (113, 80)),
         ]),
-        Layer(WHITE, [smooth((80, 50), (88, 50), (92, 62), (86, 66), (80, 58))]),
-        Layer(SHADE, [smooth((52, 14), (68, 12), (75, 26), (72, 46), (62, 56), (50, 46), (46, 28))]),
+        Layer(WHITE, [smooth((74, 49), (84, 50), (92, 58), (98, 60), (90, 67), (80, 62))]),
+        Layer(SHADE, [smooth((54, 16), (67, 14), (74, 27), (71, 44), (63, 53), (53, 45), (49, 29))]),
         *eye(86, 28, 5.5),
     ]  # fmt: skip
 
@@ -120,8 +120,9 @@ def butterfly() -> list[Layer]:
     mirrored = [[(100 - x, y) for x, y in wing] for wing in wings]
     return [
         Layer(BODY, wings + mirrored),
-        Layer(INK, [*stroke(3.5, (53, 22), (62, 4)), *stroke(3.5, (47, 22), (38, 4))], outline=False),
-        Layer(LIGHT, [ellipse(84, 24, 7, 8), ellipse(16, 24, 7, 8)], outline=False),
+        Layer(
+            INK, [*stroke(3.5, (53, 22), (62, 4)), *stroke(3.5, (47, 22), (38, 4))], outline=False
+        ),
         Layer(DARK, [ellipse(50, 50, 5.5, 31)]),
     ]
 

@@ -20,11 +20,11 @@ def apple() -> list[Layer]:
 
 def banana() -> list[Layer]:
     return [
-        Layer(BODY, [smooth((6, 20), (16, 16), (30, 44), (56, 58), (84, 52), (100, 40), (106, 48), (94, 72), (64, 88),
-                            (34, 80), (14, 56))]),
+        Layer(BODY, [smooth((4, 20), (17, 15), (32, 40), (56, 52), (82, 47), (100, 36), (108, 46), (97, 74), (64, 92),
+                            (30, 84), (8, 56))]),
         Layer(BROWN, [[(4, 22), (2, 6), (13, 3), (18, 18)]]),
-        Layer(BROWN, [ellipse(104, 43, 5, 6)]),
-        Layer(INK, stroke(2.5, (18, 40), (34, 62), (60, 72), (88, 62)), outline=False),
+        Layer(BROWN, [ellipse(104, 40, 5, 6)]),
+        Layer(INK, stroke(2.5, (14, 38), (24, 56), (40, 68), (62, 72), (84, 64), (96, 54)), outline=False),
     ]  # fmt: skip
 
 
@@ -40,33 +40,33 @@ def pear() -> list[Layer]:
 
 def carrot() -> list[Layer]:
     return [
-        Layer(LEAF, [ellipse(50, 14, 6, 18), ellipse(36, 17, 6, 17, -32), ellipse(64, 17, 6, 17, 32)]),
-        Layer(BODY, [smooth((28, 34), (40, 27), (60, 27), (72, 34), (72, 46), (60, 82), (50, 106), (40, 82), (28, 46))]),
-        Layer(INK, [*stroke(3, (29, 48), (42, 50)), *stroke(3, (66, 62), (54, 64)), *stroke(3, (39, 77), (48, 78))],
+        Layer(LEAF, [ellipse(50, 13, 7, 17), ellipse(33, 16, 7, 16, -36), ellipse(67, 16, 7, 16, 36)]),
+        Layer(BODY, [smooth((19, 34), (34, 25), (66, 25), (81, 34), (81, 48), (66, 82), (50, 106), (34, 82), (19, 48))]),
+        Layer(INK, [*stroke(3, (20, 48), (35, 50)), *stroke(3, (74, 62), (60, 64)), *stroke(3, (34, 78), (46, 79))],
               outline=False),
     ]  # fmt: skip
 
 
 def cake() -> list[Layer]:
-    icing = [(6, 46), (94, 46), (94, 60), *arc(83, 60, 11, 9, 0, 180), *arc(61, 60, 11, 11, 0, 180),
-             *arc(39, 60, 11, 8, 0, 180), *arc(17, 60, 11, 11, 0, 180)]  # fmt: skip
+    icing = [(2, 44), (98, 44), (98, 51), *arc(86, 51, 12, 8, 0, 180), *arc(62, 51, 12, 10, 0, 180),
+             *arc(38, 51, 12, 7, 0, 180), *arc(14, 51, 12, 10, 0, 180)]  # fmt: skip
     return [
-        Layer(CREAM, [rectangle(-4, 92, 104, 99, 3)]),
-        Layer(BODY, [rectangle(6, 42, 94, 94, 5)]),
+        Layer(CREAM, [rectangle(-8, 98, 108, 105, 3)]),
+        Layer(BODY, [rectangle(2, 42, 98, 99, 5)]),
         Layer(CREAM, [icing]),
-        Layer(BODY, [rectangle(24, 22, 76, 46, 4)]),
-        Layer(CREAM, [rectangle(24, 18, 76, 28, 4)]),
-        Layer(WHITE, [rectangle(46, 2, 54, 20)]),
-        Layer(GOLD, [smooth((50, -16), (56, -5), (50, 2), (44, -5))]),
+        Layer(BODY, [rectangle(20, 16, 80, 45, 4)]),
+        Layer(CREAM, [rectangle(18, 12, 82, 21, 4)]),
+        Layer(WHITE, [rectangle(45, -6, 55, 13)]),
+        Layer(GOLD, [smooth((50, -26), (57, -13), (50, -5), (43, -13))]),
     ]
 
 
 def chair() -> list[Layer]:
     return [
-        Layer(BROWN, [rectangle(20, 62, 28, 100), rectangle(72, 62, 80, 100),
-                      rectangle(6, 66, 15, 108), rectangle(85, 66, 94, 108)]),
-        Layer(BODY, [rectangle(18, 0, 82, 56, 9)]),
-        Layer(BODY, [[(18, 52), (82, 52), (98, 72), (98, 79), (2, 79), (2, 72)]]),
+        Layer(BROWN, [rectangle(68, 62, 76, 108), rectangle(40, 62, 47, 102),
+                      rectangle(10, 66, 19, 120), rectangle(50, 70, 59, 120)]),
+        Layer(BODY, [[(34, 2), (40, -2), (78, -6), (82, -2), (78, 56), (38, 58)]]),
+        Layer(BODY, [[(36, 54), (80, 52), (62, 74), (62, 82), (6, 82), (6, 74)]]),
     ]  # fmt: skip
 
 
@@ -109,24 +109,25 @@ def boot() -> list[Layer]:
 
 
 def umbrella() -> list[Layer]:
-    dome = [*arc(50, 54, 50, 46, 180, 360)]
+    dome = [*arc(50, 57, 56, 52, 180, 360)]
     scallops = []
     for i in range(4):
-        scallops += arc(87.5 - 25 * i, 55, 12.5, 8, 0, -180)
-    handle = stroke(6, (50, 40), (50, 90), *arc(60, 90, 10, 10, 180, 0))
+        scallops += arc(92 - 28 * i, 57, 14, 10, 0, -180)
+    handle = stroke(7, (50, 40), (50, 82), *arc(61, 82, 11, 11, 180, 0))
     return [
         Layer(BROWN, handle),
-        Layer(DARK, stroke(5, (50, 8), (50, 0))),
+        Layer(DARK, stroke(5, (50, 8), (50, -1))),
         Layer(BODY, [dome + scallops]),
-        Layer(INK, [*stroke(2.5, (50, 8), (37, 26), (25, 50)), *stroke(2.5, (50, 8), (63, 26), (75, 50))],
-              outline=False),
     ]  # fmt: skip
 
 
 def cup() -> list[Layer]:
     return [
         Layer(BODY, stroke(9, (78, 40), (96, 40), (102, 52), (94, 66), (76, 70))),
-        Layer(BODY, [smooth((6, 28), (80, 28), (80, 60), (70, 88), (58, 92), (28, 92), (16, 88), (6, 60))]),
+        Layer(
+            BODY,
+            [smooth((6, 28), (80, 28), (80, 60), (70, 88), (58, 92), (28, 92), (16, 88), (6, 60))],
+        ),
         Layer(CREAM, [ellipse(43, 28, 38, 9)]),
         Layer(BROWN, [ellipse(43, 30, 29, 5)], outline=False),
         Layer(SHADE, [ellipse(43, 95, 26, 4)]),

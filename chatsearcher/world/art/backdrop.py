@@ -30,8 +30,10 @@ class Brush:
             return colour
         r, g, b = colour
         grey = (r + g + b) / 3
-        mixed = [grey + (c - grey) * 0.75 for c in (r, g, b)]
-        return round(mixed[0] * 0.30 + 4), round(mixed[1] * 0.33 + 8), round(mixed[2] * 0.40 + 22)
+        r, g, b = (grey + (c - grey) * 1.15 for c in (r, g, b))
+        # The square keeps snow bright and earth dark: by night the settings differ by lightness.
+        dim = 0.22 + 0.24 * (grey / 255) ** 2
+        return round(r * dim + 4), round(g * (dim + 0.02) + 4), round(b * (dim + 0.09) + 16)
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, colour: Rgb) -> None:
         n = self.pixels
@@ -42,7 +44,9 @@ class Brush:
         n = self.pixels
         self._draw.polygon([(x * n, y * n) for x, y in points], fill=self.tone(colour))
 
-    def disc(self, x: float, y: float, rx: float, colour: Rgb, ry: float | None = None, raw: bool = False) -> None:
+    def disc(
+        self, x: float, y: float, rx: float, colour: Rgb, ry: float | None = None, raw: bool = False
+    ) -> None:
         n, ry = self.pixels, rx if ry is None else ry
         box = ((x - rx) * n, (y - ry) * n, (x + rx) * n, (y + ry) * n)
         self._draw.ellipse(box, fill=colour if raw else self.tone(colour))
@@ -76,12 +80,15 @@ class Brush:
             x, y = self.rng.random(), self.rng.uniform(0.0, bottom)
             self.disc(x, y, self.rng.choice((0.004, 0.007)), (210, 214, 236), raw=True)
 
-    def hill(self, level: float, height: float, waves: float, colour: Rgb, phase: float = 0.0) -> None:
+    def hill(
+        self, level: float, height: float, waves: float, colour: Rgb, phase: float = 0.0
+    ) -> None:
         """Ground below a rolling line."""
         import math
 
         points = [
-            (i / 40, level + height * math.sin(phase + waves * math.tau * i / 40)) for i in range(41)
+            (i / 40, level + height * math.sin(phase + waves * math.tau * i / 40))
+            for i in range(41)
         ]
         self.poly([*points, (1.0, 1.05), (0.0, 1.05)], colour)
 
@@ -115,7 +122,11 @@ def desert(b: Brush) -> None:
     b.hill(0.44, 0.05, 0.9, (234, 200, 146), b.rng.uniform(0, 6))
     b.hill(0.62, 0.05, 0.7, (224, 184, 124), b.rng.uniform(0, 6))
     b.hill(0.84, 0.04, 0.8, (212, 168, 106), b.rng.uniform(0, 6))
-    for x, y in ((b.rng.uniform(0.03, 0.2), 0.5), (b.rng.uniform(0.8, 0.95), 0.56), (b.rng.uniform(0.4, 0.6), 0.45)):
+    for x, y in (
+        (b.rng.uniform(0.03, 0.2), 0.5),
+        (b.rng.uniform(0.8, 0.95), 0.56),
+        (b.rng.uniform(0.4, 0.6), 0.45),
+    ):
         colour = (122, 150, 104)
         b.line([(x, y + 0.05), (x, y - 0.13)], 0.032, colour)
         b.line([(x - 0.05, y - 0.07), (x - 0.05, y - 0.02), (x, y - 0.02)], 0.02, colour)
@@ -152,7 +163,10 @@ def city(b: Brush) -> None:
                         shade = (255, 255, 190) if glow else (196, 204, 216)
                         n = b.pixels
                         if glow:
-                            b._draw.rectangle((wx * n, y * n, (wx + w * 0.15) * n, (y + 0.022) * n), fill=(150, 138, 84))
+                            b._draw.rectangle(
+                                (wx * n, y * n, (wx + w * 0.15) * n, (y + 0.022) * n),
+                                fill=(150, 138, 84),
+                            )
                         else:
                             b.rect(wx, y, wx + w * 0.15, y + 0.022, shade)
                     y += 0.055
@@ -170,11 +184,15 @@ def forest(b: Brush) -> None:
     for width, colour in ((0.04, (150, 160, 132)), (0.075, (134, 118, 96))):
         x = b.rng.uniform(-0.03, 0.04)
         while x < 1:
-            b.poly([(x, 0), (x + width, 0), (x + width * 1.15, 0.86), (x - width * 0.15, 0.86)], colour)
+            b.poly(
+                [(x, 0), (x + width, 0), (x + width * 1.15, 0.86), (x - width * 0.15, 0.86)], colour
+            )
             if width > 0.05:
                 for _ in range(7):
                     y = b.rng.uniform(0.02, 0.8)
-                    b.line([(x + width * 0.35, y), (x + width * 0.35, y + 0.06)], 0.008, (112, 98, 78))
+                    b.line(
+                        [(x + width * 0.35, y), (x + width * 0.35, y + 0.06)], 0.008, (112, 98, 78)
+                    )
             x += width + b.rng.uniform(0.09, 0.15)
     b.hill(0.84, 0.012, 2.5, (122, 150, 104), b.rng.uniform(0, 6))
     for _ in range(50):
@@ -183,9 +201,9 @@ def forest(b: Brush) -> None:
 
 
 def snow(b: Brush) -> None:
-    b.sky((200, 210, 224), (224, 230, 238))
-    b.hill(0.44, 0.04, 0.9, (228, 235, 243), b.rng.uniform(0, 6))
-    b.hill(0.64, 0.04, 0.7, (240, 245, 250), b.rng.uniform(0, 6))
+    b.sky((192, 204, 222), (218, 226, 236))
+    b.hill(0.44, 0.04, 0.9, (232, 239, 247), b.rng.uniform(0, 6))
+    b.hill(0.64, 0.04, 0.7, (247, 250, 253), b.rng.uniform(0, 6))
     for _ in range(12):
         x, y = b.rng.random(), b.rng.uniform(0.72, 1)
         b.line([(x, y), (x + 0.07, y - 0.006)], 0.008, (218, 228, 240))
@@ -200,7 +218,11 @@ def lake(b: Brush) -> None:
     b.rect(0, 0.32, 1, 1, (138, 184, 204))
     for _ in range(36):
         x, y = b.rng.uniform(-0.05, 1), b.rng.uniform(0.36, 0.99)
-        b.line([(x, y), (x + 0.04 + 0.1 * y, y)], 0.009, b.rng.choice(((166, 206, 220), (120, 168, 192))))
+        b.line(
+            [(x, y), (x + 0.04 + 0.1 * y, y)],
+            0.009,
+            b.rng.choice(((166, 206, 220), (120, 168, 192))),
+        )
     for side in (0.0, 1.0):
         for _ in range(8):
             x = abs(side - b.rng.uniform(0, 0.1))
@@ -226,7 +248,11 @@ def room(b: Brush) -> None:
     b.rect(0, 0.68, 1, 0.72, (246, 240, 230))
     b.rect(0, 0.72, 1, 1, (196, 160, 122))
     for i in range(-3, 12):
-        b.line([(0.5 + (i / 8 - 0.5) * 0.8, 0.72), (0.5 + (i / 8 - 0.5) * 1.6, 1)], 0.006, (176, 140, 104))
+        b.line(
+            [(0.5 + (i / 8 - 0.5) * 0.8, 0.72), (0.5 + (i / 8 - 0.5) * 1.6, 1)],
+            0.006,
+            (176, 140, 104),
+        )
 
 
 def garden(b: Brush) -> None:
@@ -237,7 +263,10 @@ def garden(b: Brush) -> None:
     shift = b.rng.uniform(0, 0.08)
     for i in range(-1, 13):
         x = i * 0.085 + shift
-        b.poly([(x, 0.54), (x, 0.25), (x + 0.026, 0.215), (x + 0.052, 0.25), (x + 0.052, 0.54)], (240, 232, 214))
+        b.poly(
+            [(x, 0.54), (x, 0.25), (x + 0.026, 0.215), (x + 0.052, 0.25), (x + 0.052, 0.54)],
+            (240, 232, 214),
+        )
         b.line([(x + 0.052, 0.25), (x + 0.052, 0.54)], 0.006, (204, 190, 164))
     for y in (0.66, 0.84):
         b.rect(0, y, 1, y + 0.09, (150, 120, 94))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from chatsearcher.world.art.shapes import (
-    BODY, BROWN, CREAM, DARK, GLASS, GOLD, GREY, INK, LEAF, SHADE, WHITE,
+    BODY, BROWN, CREAM, DARK, GLASS, GOLD, GREY, INK, LEAF, SHADE,
     Layer, arc, ellipse, rectangle, smooth, stroke,
 )  # fmt: skip
 
@@ -19,11 +19,11 @@ def _wheel(x: float, y: float, r: float) -> list[Layer]:
 
 def car() -> list[Layer]:
     return [
-        Layer(BODY, [smooth((2, 46), (20, 38), (32, 16), (48, 9), (66, 10), (82, 36), (108, 44), (114, 60), (108, 68),
-                            (6, 68), (0, 60))]),
-        Layer(GLASS, [[(30, 37), (38, 20), (51, 17), (51, 37)], [(57, 37), (57, 17), (65, 18), (74, 37)]]),
-        Layer(GOLD, [ellipse(109, 51, 4, 5)], outline=False),
-        *_wheel(27, 68, 13), *_wheel(88, 68, 13),
+        Layer(BODY, [smooth((2, 38), (20, 32), (33, 11), (48, 5), (66, 6), (82, 30), (106, 37), (114, 56), (108, 70),
+                            (6, 70), (-1, 58))]),
+        Layer(GLASS, [[(33, 32), (40, 17), (51, 14), (51, 32)], [(57, 32), (57, 14), (65, 15), (73, 32)]]),
+        Layer(GOLD, [ellipse(108, 48, 4, 5)], outline=False),
+        *_wheel(27, 70, 13), *_wheel(87, 70, 13),
     ]  # fmt: skip
 
 
@@ -33,7 +33,8 @@ def bus() -> list[Layer]:
         Layer(BODY, [rectangle(0, 4, 118, 76, 9)]),
         Layer(GLASS, [*panes, rectangle(90, 16, 112, 44, 2)]),
         Layer(GOLD, [ellipse(112, 62, 4, 5)], outline=False),
-        *_wheel(27, 76, 12), *_wheel(88, 76, 12),
+        *_wheel(27, 76, 12),
+        *_wheel(88, 76, 12),
     ]
 
 
@@ -42,7 +43,10 @@ def boat() -> list[Layer]:
         Layer(BROWN, [rectangle(47, -4, 53, 70)]),
         Layer(BODY, [[(56, 0), (56, 58), (98, 58)]]),
         Layer(BODY, [[(44, 12), (44, 58), (10, 58)]]),
-        Layer(BODY, [smooth((0, 66), (50, 68), (104, 66), (98, 80), (86, 94), (50, 96), (18, 94), (6, 80))]),
+        Layer(
+            BODY,
+            [smooth((0, 66), (50, 68), (104, 66), (98, 80), (86, 94), (50, 96), (18, 94), (6, 80))],
+        ),
     ]
 
 
@@ -54,20 +58,20 @@ def plane() -> list[Layer]:
             smooth((2, 44), (14, 38), (60, 34), (92, 34), (110, 44), (108, 54), (94, 60), (50, 62), (18, 56)),
         ]),
         Layer(GLASS, [[(90, 38), (100, 40), (106, 46), (92, 46)]], outline=False),
-        Layer(WHITE, [ellipse(36 + 13 * i, 45, 3.6, 3.6) for i in range(4)], outline=False),
+        Layer(GLASS, [ellipse(36 + 13 * i, 44, 3.2, 3.2) for i in range(4)], outline=False),
         Layer(BODY, [[(44, 54), (72, 54), (36, 90), (22, 90)]]),
     ]  # fmt: skip
 
 
 def bicycle() -> list[Layer]:
-    frame = [*stroke(6, (24, 66), (44, 34), (84, 34), (58, 66), (24, 66)), *stroke(6, (58, 66), (42, 28)),
-             *stroke(6, (94, 66), (80, 18))]  # fmt: skip
+    frame = [*stroke(6, (22, 66), (44, 32), (85, 32), (59, 66), (22, 66)), *stroke(6, (59, 66), (42, 24)),
+             *stroke(6, (96, 66), (80, 14))]  # fmt: skip
     return [
-        Layer(DARK, [ellipse(24, 66, 25, 25), ellipse(94, 66, 25, 25)]),
-        Layer(BODY, [ellipse(24, 66, 19.5, 19.5), ellipse(94, 66, 19.5, 19.5)], outline=False),
+        Layer(DARK, [ellipse(22, 66, 28, 28), ellipse(96, 66, 28, 28)]),
+        Layer(BODY, [ellipse(22, 66, 23, 23), ellipse(96, 66, 23, 23)], outline=False),
         Layer(BODY, frame),
-        Layer(DARK, [*stroke(7, (34, 25), (50, 25)), *stroke(5, (80, 18), (92, 15), (96, 22))]),
-        Layer(GREY, [ellipse(58, 66, 6, 6)]),
+        Layer(DARK, [*stroke(7, (33, 21), (50, 21)), *stroke(6, (80, 14), (93, 11), (97, 18))]),
+        Layer(GREY, [ellipse(59, 66, 6, 6)]),
     ]
 
 
@@ -84,11 +88,11 @@ def house() -> list[Layer]:
     return [
         Layer(SHADE, [rectangle(70, 4, 83, 40)]),
         Layer(BODY, [rectangle(12, 44, 88, 98)]),
-        Layer(SHADE, [[(50, 2), (102, 48), (-2, 48)]]),
-        Layer(BROWN, [rectangle(56, 64, 75, 98)]),
-        Layer(GLASS, [rectangle(22, 60, 44, 80)]),
-        Layer(DARK, [rectangle(32, 60, 34, 80), rectangle(22, 69, 44, 71)], outline=False),
-        Layer(GOLD, [ellipse(71, 82, 2.2, 2.2)], outline=False),
+        Layer(BODY, [[(50, 0), (104, 48), (-4, 48)]]),
+        Layer(BROWN, [rectangle(60, 68, 77, 98)]),
+        Layer(GLASS, [rectangle(22, 62, 42, 80)]),
+        Layer(DARK, [rectangle(31, 62, 33, 80), rectangle(22, 70, 42, 72)], outline=False),
+        Layer(GOLD, [ellipse(73, 84, 2.2, 2.2)], outline=False),
     ]
 
 
@@ -113,8 +117,8 @@ def tent() -> list[Layer]:
     return [
         Layer(DARK, [*stroke(4, (44, 14), (52, 2)), *stroke(4, (56, 14), (48, 2))], outline=False),
         Layer(BODY, [[(50, 8), (106, 86), (-6, 86)]]),
-        Layer(DARK, [[(50, 34), (68, 86), (32, 86)]]),
-        Layer(CREAM, [[(50, 34), (32, 86), (24, 86)], [(50, 34), (68, 86), (76, 86)]]),
+        Layer(DARK, [[(50, 40), (64, 86), (36, 86)]]),
+        Layer(CREAM, [[(50, 38), (36, 86), (28, 86)], [(50, 38), (64, 86), (72, 86)]]),
     ]
 
 
@@ -131,12 +135,14 @@ def flower() -> list[Layer]:
     petals = []
     for i in range(6):
         a = math.tau * i / 6 + math.pi / 6
-        petals.append(ellipse(50 + 24 * math.cos(a), 34 + 24 * math.sin(a), 17, 14.5, math.degrees(a)))
+        petals.append(
+            ellipse(50 + 27 * math.cos(a), 34 + 27 * math.sin(a), 20, 17.5, math.degrees(a))
+        )
     return [
-        Layer(LEAF, stroke(6, (50, 50), (50, 112))),
-        Layer(LEAF, [smooth((50, 104), (60, 84), (82, 80), (76, 98)), smooth((50, 108), (40, 90), (20, 86), (26, 102))]),
+        Layer(LEAF, stroke(7, (50, 50), (50, 104))),
+        Layer(LEAF, [smooth((50, 102), (58, 86), (82, 78), (76, 97)), smooth((50, 104), (42, 88), (18, 80), (24, 99))]),
         *[Layer(BODY, [petal]) for petal in petals],
-        Layer((120, 70, 30), [ellipse(50, 34, 13.5, 13.5)]),
+        Layer((120, 70, 30), [ellipse(50, 34, 13, 13)]),
         Layer(GOLD, [ellipse(50, 34, 10, 10)], outline=False),
     ]  # fmt: skip
 

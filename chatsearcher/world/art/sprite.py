@@ -15,14 +15,14 @@ DRAWINGS = animals.DRAWINGS | articles.DRAWINGS | outdoors.DRAWINGS
 PAINTS: dict[str, tuple[Rgb, Rgb, Rgb]] = {
     "red": ((222, 38, 44), (255, 214, 200), (60, 8, 14)),
     "orange": ((250, 134, 14), (255, 238, 206), (84, 36, 0)),
-    "yellow": ((255, 218, 32), (150, 98, 0), (80, 56, 0)),
+    "yellow": ((255, 218, 32), (170, 108, 0), (80, 56, 0)),
     "green": ((38, 156, 62), (206, 246, 150), (4, 48, 20)),
     "blue": ((32, 92, 224), (186, 220, 255), (8, 22, 76)),
     "purple": ((142, 50, 190), (236, 200, 255), (46, 8, 66)),
     "white": ((252, 252, 252), (132, 142, 168), (48, 52, 64)),
     "black": ((26, 26, 32), (160, 164, 174), (236, 238, 244)),
 }
-SIDE = {"small": 17.0 / 96, "big": 28.5 / 96}  # root of the sprite's area, as a part of the frame
+SIDE = {"small": 18.0 / 96, "big": 28.5 / 96}  # root of the sprite's area, as a part of the frame
 LONGEST = 1.2  # longest side in units of SIDE
 SCALE = 4  # supersampling
 
@@ -86,7 +86,9 @@ def _make(kind: str, colour: str, pattern: str, size: str, frame: int, flip: boo
             pen = ImageDraw.Draw(mask)
             for polygon in polygons:
                 pen.polygon(polygon, fill=1)
-            mask = ImageChops.logical_and(mask, _pattern(pattern, wide, high, SIDE[size] * frame * SCALE))
+            mask = ImageChops.logical_and(
+                mask, _pattern(pattern, wide, high, SIDE[size] * frame * SCALE)
+            )
             canvas.paste((*accent, 255), (0, 0), mask)
     if flip:
         canvas = canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -114,7 +116,7 @@ def _pattern(pattern: str, wide: int, high: int, unit: float) -> Image.Image:
         row = np.floor(y / (step * 0.87) + 0.5)
         dx = (x + step / 2 * (row % 2)) % step - step / 2
         dy = y - row * step * 0.87
-        on = dx**2 + dy**2 < 0.075**2
+        on = dx**2 + dy**2 < 0.08**2
     elif pattern == "checked":
         cell = 0.14
         on = (np.floor(x / cell) + np.floor(y / cell)) % 2 == 0
