@@ -1,4 +1,4 @@
-"""Contact sheets of the picture world, to look at: every kind, pattern, colour, setting and count."""
+"""Contact sheets of the picture world, to look at: kinds, patterns, colours, settings, counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from chatsearcher.world.render import render
-from chatsearcher.world.scene import Scene, Thing, sample_scene
+from chatsearcher.world.scene import PAIR_PLACES, Scene, Thing, sample_scene
 from chatsearcher.world.vocabulary import COLOURS, COUNTS, KINDS, PATTERNS, SETTINGS, SIZES, TIMES
 
 
@@ -51,14 +51,16 @@ def main() -> None:
         ]),
         "colours": (8, [
             one("forest", time, Thing(kinds[(7 * i + j) % 32], colour, pattern, "big", 2, "middle"))
-            for time in TIMES for j, pattern in enumerate(PATTERNS) for i, colour in enumerate(COLOURS)
+            for time in TIMES
+            for j, pattern in enumerate(PATTERNS)
+            for i, colour in enumerate(COLOURS)
         ]),
-        "settings": (10, [render(Scene(s, t, (Thing("cup", "white", "plain", "small", 1, "top"),)), args.size, v)
-                          for t in TIMES for v in range(2) for s in SETTINGS]),
+        "settings": (10, [one(s, t, Thing("cup", "white", "plain", "small", 1, "top"))
+                          for t in TIMES for _ in range(2) for s in SETTINGS]),
         "counts": (8, [
             one("beach", "day", Thing("cow", "red", "plain", size, count, first),
                 Thing("lamp", "blue", "striped", size, count, second))
-            for size in SIZES for first, second in (("left", "right"), ("top", "bottom")) for count in COUNTS
+            for size in SIZES for first, second in PAIR_PLACES for count in COUNTS
         ]),
         "random": (8, [render(sample_scene(rng), args.size, i) for i in range(48)]),
     }  # fmt: skip

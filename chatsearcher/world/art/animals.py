@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from chatsearcher.world.art.shapes import (
-    BODY, DARK, GOLD, INK, PINK, SHADE, WHITE,
-    Layer, ellipse, eye, rectangle, smooth, stroke,
-)  # fmt: skip
+    BODY,
+    DARK,
+    GOLD,
+    INK,
+    PINK,
+    SHADE,
+    WHITE,
+    Layer,
+    ellipse,
+    eye,
+    rectangle,
+    smooth,
+    stroke,
+)
 
 
 def cat() -> list[Layer]:
@@ -21,7 +32,8 @@ def cat() -> list[Layer]:
         *eye(35, 32, 7), *eye(65, 32, 7),
         Layer(PINK, [[(44, 42), (56, 42), (50, 49)]], outline=False),
         Layer(INK, [*stroke(2.5, (34, 45), (8, 41)), *stroke(2.5, (34, 49), (8, 52)),
-                    *stroke(2.5, (66, 45), (92, 41)), *stroke(2.5, (66, 49), (92, 52))], outline=False),
+                    *stroke(2.5, (66, 45), (92, 41)), *stroke(2.5, (66, 49),
+                        (92, 52))], outline=False),
         Layer(INK, stroke(3, (50, 78), (50, 95)), outline=False),
     ]  # fmt: skip
 
@@ -33,7 +45,8 @@ def dog() -> list[Layer]:
             smooth((8, 44), (40, 42), (66, 42), (74, 56), (66, 70), (36, 68), (12, 72)),
             rectangle(10, 58, 23, 97, 4), rectangle(27, 60, 38, 97, 4),
             rectangle(52, 60, 63, 97, 4), rectangle(66, 52, 78, 97, 4),
-            smooth((52, 48), (56, 20), (70, 8), (84, 14), (100, 26), (106, 33), (102, 42), (84, 43), (76, 58)),
+            smooth((52, 48), (56, 20), (70, 8), (84, 14), (100, 26), (106, 33), (102, 42),
+                (84, 43), (76, 58)),
         ]),
         Layer(SHADE, [smooth((58, 10), (66, 8), (68, 22), (64, 42), (54, 46), (50, 34))]),
         Layer((214, 60, 60), stroke(6, (58, 50), (76, 56)), outline=False),
@@ -44,7 +57,8 @@ def dog() -> list[Layer]:
 
 def fish() -> list[Layer]:
     return [
-        Layer(SHADE, [smooth((40, 26), (52, 6), (70, 10), (70, 26)), smooth((48, 66), (50, 84), (62, 80), (66, 64))]),
+        Layer(SHADE, [smooth((40, 26), (52, 6), (70, 10), (70, 26)), smooth((48, 66), (50, 84),
+            (62, 80), (66, 64))]),
         Layer(BODY, [[(30, 46), (2, 18), (8, 46), (2, 76)], ellipse(62, 46, 40, 25)]),
         Layer(INK, [*stroke(3, (78, 28), (73, 38), (73, 54), (78, 64))], outline=False),
         *eye(88, 40, 6.5),
@@ -53,11 +67,13 @@ def fish() -> list[Layer]:
 
 def bird() -> list[Layer]:
     return [
-        Layer(GOLD, [*stroke(4, (44, 78), (43, 95), (53, 95)), *stroke(4, (60, 78), (60, 95), (70, 95))]),
+        Layer(GOLD, [*stroke(4, (44, 78), (43, 95), (53, 95)), *stroke(4, (60, 78), (60, 95),
+            (70, 95))]),
         Layer(GOLD, [[(86, 18), (106, 29), (86, 38)]]),
         Layer(BODY, [
             [(26, 46), (-4, 34), (-2, 60), (20, 70)],
-            smooth((8, 52), (30, 40), (48, 32), (54, 10), (74, 1), (92, 14), (93, 40), (86, 68), (62, 84), (28, 78)),
+            smooth((8, 52), (30, 40), (48, 32), (54, 10), (74, 1), (92, 14), (93, 40), (86, 68),
+                (62, 84), (28, 78)),
         ]),
         Layer(BODY, [smooth((10, 50), (34, 38), (58, 42), (63, 58), (46, 71), (24, 66))]),
         *eye(76, 21, 6.5),
@@ -88,10 +104,13 @@ def cow() -> list[Layer]:
             rectangle(8, 56, 20, 92, 3), rectangle(24, 58, 34, 92, 3),
             rectangle(50, 58, 60, 92, 3), rectangle(63, 56, 75, 92, 3),
         ]),
-        Layer(DARK, [rectangle(7, 87, 21, 96), rectangle(23, 87, 35, 96), rectangle(49, 87, 61, 96), rectangle(62, 87, 76, 96)], outline=False),
-        Layer((240, 226, 190), [smooth((70, 20), (62, 10), (66, 2), (72, 10), (78, 16)), smooth((98, 20), (106, 10), (102, 2), (96, 10), (90, 16))]),
+        Layer(DARK, [rectangle(7, 87, 21, 96), rectangle(23, 87, 35, 96),
+            rectangle(49, 87, 61, 96), rectangle(62, 87, 76, 96)], outline=False),
+        Layer((240, 226, 190), [smooth((70, 20), (62, 10), (66, 2), (72, 10), (78, 16)),
+            smooth((98, 20), (106, 10), (102, 2), (96, 10), (90, 16))]),
         Layer(SHADE, [ellipse(62, 26, 9, 5, 15), ellipse(106, 26, 9, 5, -15)]),
-        Layer(BODY, [smooth((68, 18), (84, 13), (100, 18), (100, 40), (96, 54), (72, 54), (68, 40))]),
+        Layer(BODY, [smooth((68, 18), (84, 13), (100, 18), (100, 40), (96, 54), (72, 54),
+            (68, 40))]),
         Layer(PINK, [ellipse(84, 51, 17, 11)]),
         Layer(DARK, [ellipse(78, 51, 2.8, 3.2), ellipse(90, 51, 2.8, 3.2)], outline=False),
         *eye(76, 31, 5), *eye(92, 31, 5),
@@ -108,7 +127,8 @@ def elephant() -> list[Layer]:
             *stroke(13, (88, 38), (97, 52), (98, 68), (98, 80), (106, 86), (113, 80)),
         ]),
         Layer(WHITE, [smooth((74, 49), (84, 50), (92, 58), (98, 60), (90, 67), (80, 62))]),
-        Layer(SHADE, [smooth((54, 16), (67, 14), (74, 27), (71, 44), (63, 53), (53, 45), (49, 29))]),
+        Layer(SHADE, [smooth((54, 16), (67, 14), (74, 27), (71, 44), (63, 53), (53, 45),
+            (49, 29))]),
         *eye(86, 28, 5.5),
     ]  # fmt: skip
 

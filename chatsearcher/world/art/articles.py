@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from chatsearcher.world.art.shapes import (
-    BODY, BROWN, CREAM, DARK, GOLD, INK, LEAF, LIGHT, SHADE, WHITE,
-    Layer, arc, ellipse, rectangle, smooth, stroke,
-)  # fmt: skip
+    BODY,
+    BROWN,
+    CREAM,
+    DARK,
+    GOLD,
+    INK,
+    LEAF,
+    LIGHT,
+    SHADE,
+    WHITE,
+    Layer,
+    arc,
+    ellipse,
+    rectangle,
+    smooth,
+    stroke,
+)
 
 
 def apple() -> list[Layer]:
@@ -20,17 +34,20 @@ def apple() -> list[Layer]:
 
 def banana() -> list[Layer]:
     return [
-        Layer(BODY, [smooth((4, 20), (17, 15), (32, 40), (56, 52), (82, 47), (100, 36), (108, 46), (97, 74), (64, 92),
+        Layer(BODY, [smooth((4, 20), (17, 15), (32, 40), (56, 52), (82, 47), (100, 36), (108, 46),
+            (97, 74), (64, 92),
                             (30, 84), (8, 56))]),
         Layer(BROWN, [[(4, 22), (2, 6), (13, 3), (18, 18)]]),
         Layer(BROWN, [ellipse(104, 40, 5, 6)]),
-        Layer(INK, stroke(2.5, (14, 38), (24, 56), (40, 68), (62, 72), (84, 64), (96, 54)), outline=False),
+        Layer(INK, stroke(2.5, (14, 38), (24, 56), (40, 68), (62, 72), (84, 64), (96, 54)),
+            outline=False),
     ]  # fmt: skip
 
 
 def pear() -> list[Layer]:
     return [
-        Layer(BODY, [smooth((50, 14), (62, 18), (66, 34), (72, 48), (86, 66), (82, 90), (62, 98), (50, 97),
+        Layer(BODY, [smooth((50, 14), (62, 18), (66, 34), (72, 48), (86, 66), (82, 90), (62, 98),
+            (50, 97),
                             (38, 98), (18, 90), (14, 66), (28, 48), (34, 34), (38, 18))]),
         Layer(BROWN, stroke(6, (50, 16), (50, 8), (55, -2))),
         Layer(LEAF, [smooth((53, 8), (62, -2), (80, 0), (74, 10), (62, 14))]),
@@ -40,9 +57,12 @@ def pear() -> list[Layer]:
 
 def carrot() -> list[Layer]:
     return [
-        Layer(LEAF, [ellipse(50, 13, 7, 17), ellipse(33, 16, 7, 16, -36), ellipse(67, 16, 7, 16, 36)]),
-        Layer(BODY, [smooth((19, 34), (34, 25), (66, 25), (81, 34), (81, 48), (66, 82), (50, 106), (34, 82), (19, 48))]),
-        Layer(INK, [*stroke(3, (20, 48), (35, 50)), *stroke(3, (74, 62), (60, 64)), *stroke(3, (34, 78), (46, 79))],
+        Layer(LEAF, [ellipse(50, 13, 7, 17), ellipse(33, 16, 7, 16, -36),
+            ellipse(67, 16, 7, 16, 36)]),
+        Layer(BODY, [smooth((19, 34), (34, 25), (66, 25), (81, 34), (81, 48), (66, 82), (50, 106),
+            (34, 82), (19, 48))]),
+        Layer(INK, [*stroke(3, (20, 48), (35, 50)), *stroke(3, (74, 62), (60, 64)),
+            *stroke(3, (34, 78), (46, 79))],
               outline=False),
     ]  # fmt: skip
 
@@ -82,17 +102,20 @@ def lamp() -> list[Layer]:
 
 def shirt() -> list[Layer]:
     return [
-        Layer(BODY, [[(34, 6), (66, 6), (80, 12), (102, 38), (84, 52), (76, 44), (76, 96), (24, 96), (24, 44),
+        Layer(BODY, [[(34, 6), (66, 6), (80, 12), (102, 38), (84, 52), (76, 44), (76, 96),
+            (24, 96), (24, 44),
                       (16, 52), (-2, 38), (20, 12)]]),
         Layer(CREAM, [[*arc(50, 5, 16, 15, 0, 180)]]),
-        Layer(INK, [*stroke(2.5, (76, 44), (76, 32)), *stroke(2.5, (24, 44), (24, 32))], outline=False),
+        Layer(INK, [*stroke(2.5, (76, 44), (76, 32)), *stroke(2.5, (24, 44),
+            (24, 32))], outline=False),
     ]  # fmt: skip
 
 
 def hat() -> list[Layer]:
     return [
         Layer(BODY, [ellipse(50, 74, 52, 13)]),
-        Layer(BODY, [smooth((22, 72), (25, 40), (30, 14), (42, 8), (50, 14), (58, 8), (70, 14), (75, 40), (78, 72),
+        Layer(BODY, [smooth((22, 72), (25, 40), (30, 14), (42, 8), (50, 14), (58, 8), (70, 14),
+            (75, 40), (78, 72),
                             (50, 80))]),
         Layer(DARK, [[(23, 56), (77, 56), (79, 71), (50, 78), (21, 71)]], outline=False),
     ]  # fmt: skip
@@ -100,9 +123,11 @@ def hat() -> list[Layer]:
 
 def boot() -> list[Layer]:
     return [
-        Layer(BODY, [smooth((14, 10), (14, 40), (10, 70), (10, 88), (50, 90), (96, 88), (97, 72), (84, 60), (62, 54),
+        Layer(BODY, [smooth((14, 10), (14, 40), (10, 70), (10, 88), (50, 90), (96, 88), (97, 72),
+            (84, 60), (62, 54),
                             (56, 40), (57, 10), (36, 7))]),
-        Layer(DARK, [[(8, 86), (98, 86), (98, 97), (44, 97), (42, 93), (34, 93), (33, 101), (8, 101)]]),
+        Layer(DARK, [[(8, 86), (98, 86), (98, 97), (44, 97), (42, 93), (34, 93), (33, 101),
+            (8, 101)]]),
         Layer(LIGHT, [rectangle(9, 2, 62, 17, 5)]),
         Layer(INK, [*stroke(3, (44, 34), (57, 31)), *stroke(3, (45, 47), (59, 44))], outline=False),
     ]  # fmt: skip

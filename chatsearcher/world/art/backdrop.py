@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from functools import lru_cache
@@ -28,9 +29,8 @@ class Brush:
         """The colour by day, or the same in moonlight."""
         if not self.night:
             return colour
-        r, g, b = colour
-        grey = (r + g + b) / 3
-        r, g, b = (grey + (c - grey) * 1.15 for c in (r, g, b))
+        grey = sum(colour) / 3
+        r, g, b = (grey + (c - grey) * 1.15 for c in colour)
         # The square keeps snow bright and earth dark: by night the settings differ by lightness.
         dim = 0.22 + 0.24 * (grey / 255) ** 2
         return round(r * dim + 4), round(g * (dim + 0.02) + 4), round(b * (dim + 0.09) + 16)
@@ -40,15 +40,19 @@ class Brush:
         box = (x0 * n, y0 * n, max(x0 * n, x1 * n - 1), max(y0 * n, y1 * n - 1))
         self._draw.rectangle(box, fill=self.tone(colour))
 
+    def pane(self, x0: float, y0: float, x1: float, y1: float, colour: Rgb) -> None:
+        """A rectangle whose colour stays as it is by night."""
+        n = self.pixels
+        self._draw.rectangle((x0 * n, y0 * n, x1 * n, y1 * n), fill=colour)
+
     def poly(self, points: list[Point], colour: Rgb) -> None:
         n = self.pixels
         self._draw.polygon([(x * n, y * n) for x, y in points], fill=self.tone(colour))
 
-    def disc(
-        self, x: float, y: float, rx: float, colour: Rgb, ry: float | None = None, raw: bool = False
-    ) -> None:
-        n, ry = self.pixels, rx if ry is None else ry
-        box = ((x - rx) * n, (y - ry) * n, (x + rx) * n, (y + ry) * n)
+    def disc(self, x: float, y: float, r: float, colour: Rgb, raw: bool = False) -> None:
+        """A disc; ``raw`` keeps the colour as it is by night."""
+        n = self.pixels
+        box = ((x - r) * n, (y - r) * n, (x + r) * n, (y + r) * n)
         self._draw.ellipse(box, fill=colour if raw else self.tone(colour))
 
     def line(self, points: list[Point], width: float, colour: Rgb) -> None:
@@ -84,8 +88,6 @@ class Brush:
         self, level: float, height: float, waves: float, colour: Rgb, phase: float = 0.0
     ) -> None:
         """Ground below a rolling line."""
-        import math
-
         points = [
             (i / 40, level + height * math.sin(phase + waves * math.tau * i / 40))
             for i in range(41)
@@ -141,7 +143,8 @@ def mountains(b: Brush) -> None:
         b.poly([(x, y), (x + w, 0.76), (x + w * 0.2, 0.76)], (138, 142, 166))
         s = 0.3
         h = (0.76 - y) * s
-        b.poly([(x - w * s, y + h), (x, y), (x + w * s, y + h), (x + w * 0.15, y + h * 0.72), (x, y + h * 1.15),
+        b.poly([(x - w * s, y + h), (x, y), (x + w * s, y + h), (x + w * 0.15, y + h * 0.72),
+            (x, y + h * 1.15),
                 (x - w * 0.14, y + h * 0.75)], (244, 246, 250))  # fmt: skip
     b.hill(0.7, 0.03, 1.2, (150, 168, 146), b.rng.uniform(0, 6))
     b.hill(0.86, 0.02, 0.9, (134, 154, 132), b.rng.uniform(0, 6))
@@ -159,16 +162,11 @@ def city(b: Brush) -> None:
                 while y < 0.8:
                     for i in range(3):
                         wx = x + w * (0.14 + 0.28 * i)
-                        glow = b.night and b.rng.random() < 0.5
-                        shade = (255, 255, 190) if glow else (196, 204, 216)
-                        n = b.pixels
-                        if glow:
-                            b._draw.rectangle(
-                                (wx * n, y * n, (wx + w * 0.15) * n, (y + 0.022) * n),
-                                fill=(150, 138, 84),
-                            )
+                        right, bottom = wx + w * 0.15, y + 0.022
+                        if b.night and b.rng.random() < 0.5:
+                            b.pane(wx, y, right, bottom, (150, 138, 84))
                         else:
-                            b.rect(wx, y, wx + w * 0.15, y + 0.022, shade)
+                            b.rect(wx, y, right, bottom, (196, 204, 216))
                     y += 0.055
             x += w + 0.012
     b.rect(0, 0.8, 1, 0.84, (206, 206, 206))
@@ -237,12 +235,11 @@ def room(b: Brush) -> None:
         b.rect(i / 12, 0, i / 12 + 0.035, 0.7, (226, 210, 190))
     x = b.rng.choice((0.1, 0.34, 0.58))
     b.rect(x, 0.07, x + 0.32, 0.45, (246, 242, 234))
-    n = b.pixels
     sky = (30, 36, 74) if b.night else (186, 218, 238)
     for i in range(2):
         for j in range(2):
             left, top = x + 0.02 + 0.145 * i, 0.09 + 0.175 * j
-            b._draw.rectangle((left * n, top * n, (left + 0.135) * n, (top + 0.165) * n), fill=sky)
+            b.pane(left, top, left + 0.135, top + 0.165, sky)
     if b.night:
         b.disc(x + 0.24, 0.16, 0.03, (236, 232, 200), raw=True)
     b.rect(0, 0.68, 1, 0.72, (246, 240, 230))

@@ -64,7 +64,7 @@ def spread(
         if best[0] >= 1.12:
             break
     assert best is not None
-    slack = max(0.0, best[0] - 1.0) / 2
+    slack = max(0.0, best[0] - 1.0) / 3
     edge_x = (wide - width) / 2 - 0.5 - max(abs(x) for x, _ in best[1])
     edge_y = (high - height) / 2 - 0.5 - max(abs(y) for _, y in best[1])
     return (

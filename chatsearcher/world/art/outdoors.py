@@ -5,9 +5,23 @@ from __future__ import annotations
 import math
 
 from chatsearcher.world.art.shapes import (
-    BODY, BROWN, CREAM, DARK, GLASS, GOLD, GREY, INK, LEAF, SHADE,
-    Layer, arc, ellipse, rectangle, smooth, stroke,
-)  # fmt: skip
+    BODY,
+    BROWN,
+    CREAM,
+    DARK,
+    GLASS,
+    GOLD,
+    GREY,
+    INK,
+    LEAF,
+    SHADE,
+    Layer,
+    arc,
+    ellipse,
+    rectangle,
+    smooth,
+    stroke,
+)
 
 
 def _wheel(x: float, y: float, r: float) -> list[Layer]:
@@ -19,9 +33,11 @@ def _wheel(x: float, y: float, r: float) -> list[Layer]:
 
 def car() -> list[Layer]:
     return [
-        Layer(BODY, [smooth((2, 38), (20, 32), (33, 11), (48, 5), (66, 6), (82, 30), (106, 37), (114, 56), (108, 70),
+        Layer(BODY, [smooth((2, 38), (20, 32), (33, 11), (48, 5), (66, 6), (82, 30), (106, 37),
+            (114, 56), (108, 70),
                             (6, 70), (-1, 58))]),
-        Layer(GLASS, [[(33, 32), (40, 17), (51, 14), (51, 32)], [(57, 32), (57, 14), (65, 15), (73, 32)]]),
+        Layer(GLASS, [[(33, 32), (40, 17), (51, 14), (51, 32)], [(57, 32), (57, 14), (65, 15),
+            (73, 32)]]),
         Layer(GOLD, [ellipse(108, 48, 4, 5)], outline=False),
         *_wheel(27, 70, 13), *_wheel(87, 70, 13),
     ]  # fmt: skip
@@ -55,7 +71,8 @@ def plane() -> list[Layer]:
         Layer(SHADE, [[(52, 42), (46, 10), (58, 10), (76, 42)]]),
         Layer(BODY, [
             [(10, 46), (-2, 12), (12, 12), (34, 40)],
-            smooth((2, 44), (14, 38), (60, 34), (92, 34), (110, 44), (108, 54), (94, 60), (50, 62), (18, 56)),
+            smooth((2, 44), (14, 38), (60, 34), (92, 34), (110, 44), (108, 54), (94, 60), (50, 62),
+                (18, 56)),
         ]),
         Layer(GLASS, [[(90, 38), (100, 40), (106, 46), (92, 46)]], outline=False),
         Layer(GLASS, [ellipse(36 + 13 * i, 44, 3.2, 3.2) for i in range(4)], outline=False),
@@ -64,7 +81,8 @@ def plane() -> list[Layer]:
 
 
 def bicycle() -> list[Layer]:
-    frame = [*stroke(6, (22, 66), (44, 32), (85, 32), (59, 66), (22, 66)), *stroke(6, (59, 66), (42, 24)),
+    frame = [*stroke(6, (22, 66), (44, 32), (85, 32), (59, 66), (22, 66)), *stroke(6, (59, 66),
+        (42, 24)),
              *stroke(6, (96, 66), (80, 14))]  # fmt: skip
     return [
         Layer(DARK, [ellipse(22, 66, 28, 28), ellipse(96, 66, 28, 28)]),
@@ -77,9 +95,11 @@ def bicycle() -> list[Layer]:
 
 def cloud() -> list[Layer]:
     return [
-        Layer(BODY, [ellipse(22, 58, 22, 19), ellipse(46, 36, 27, 26), ellipse(78, 46, 22, 21), ellipse(96, 60, 19, 17),
+        Layer(BODY, [ellipse(22, 58, 22, 19), ellipse(46, 36, 27, 26), ellipse(78, 46, 22, 21),
+            ellipse(96, 60, 19, 17),
                      rectangle(22, 50, 96, 77)]),
-        Layer(INK, [*stroke(2.5, *arc(40, 44, 18, 16, 190, 260)), *stroke(2.5, *arc(80, 50, 13, 12, 200, 270))],
+        Layer(INK, [*stroke(2.5, *arc(40, 44, 18, 16, 190, 260)),
+            *stroke(2.5, *arc(80, 50, 13, 12, 200, 270))],
               outline=False),
     ]  # fmt: skip
 
@@ -105,11 +125,13 @@ def castle() -> list[Layer]:
     return [
         Layer((214, 60, 60), [[(51, -14), (70, -7), (51, 0)]]),
         Layer(DARK, stroke(3, (50, -14), (50, 16)), outline=False),
-        Layer(BODY, [rectangle(26, 36, 74, 96), rectangle(36, 18, 64, 60), *_merlons(34, 66, 8, 3)]),
+        Layer(BODY, [rectangle(26, 36, 74, 96), rectangle(36, 18, 64, 60),
+            *_merlons(34, 66, 8, 3)]),
         Layer(BODY, [rectangle(2, 28, 30, 96), *_merlons(0, 32, 18, 3), rectangle(70, 28, 98, 96),
                      *_merlons(68, 100, 18, 3)]),
         Layer(DARK, [[(38, 96), *arc(50, 72, 12, 14, 180, 360), (62, 96)],
-                     rectangle(13, 44, 19, 58), rectangle(81, 44, 87, 58), rectangle(47, 30, 53, 42)], outline=False),
+                     rectangle(13, 44, 19, 58), rectangle(81, 44, 87, 58),
+                         rectangle(47, 30, 53, 42)], outline=False),
     ]  # fmt: skip
 
 
@@ -125,8 +147,10 @@ def tent() -> list[Layer]:
 def tree() -> list[Layer]:
     return [
         Layer(BROWN, [[(42, 56), (58, 56), (60, 90), (66, 102), (34, 102), (40, 90)]]),
-        Layer(BODY, [ellipse(50, 22, 25, 22), ellipse(26, 46, 24, 21), ellipse(74, 46, 24, 21), ellipse(50, 50, 24, 20)]),
-        Layer(INK, [*stroke(2.5, *arc(34, 48, 12, 11, 190, 270)), *stroke(2.5, *arc(56, 26, 14, 13, 200, 280))],
+        Layer(BODY, [ellipse(50, 22, 25, 22), ellipse(26, 46, 24, 21), ellipse(74, 46, 24, 21),
+            ellipse(50, 50, 24, 20)]),
+        Layer(INK, [*stroke(2.5, *arc(34, 48, 12, 11, 190, 270)),
+            *stroke(2.5, *arc(56, 26, 14, 13, 200, 280))],
               outline=False),
     ]  # fmt: skip
 
@@ -140,7 +164,8 @@ def flower() -> list[Layer]:
         )
     return [
         Layer(LEAF, stroke(7, (50, 50), (50, 104))),
-        Layer(LEAF, [smooth((50, 102), (58, 86), (82, 78), (76, 97)), smooth((50, 104), (42, 88), (18, 80), (24, 99))]),
+        Layer(LEAF, [smooth((50, 102), (58, 86), (82, 78), (76, 97)), smooth((50, 104), (42, 88),
+            (18, 80), (24, 99))]),
         *[Layer(BODY, [petal]) for petal in petals],
         Layer((120, 70, 30), [ellipse(50, 34, 13, 13)]),
         Layer(GOLD, [ellipse(50, 34, 10, 10)], outline=False),
@@ -149,8 +174,10 @@ def flower() -> list[Layer]:
 
 def mushroom() -> list[Layer]:
     return [
-        Layer(CREAM, [smooth((36, 50), (64, 50), (62, 72), (70, 94), (50, 99), (30, 94), (38, 72))]),
-        Layer(BODY, [smooth((2, 52), (6, 30), (24, 10), (50, 3), (76, 10), (94, 30), (98, 52), (76, 61), (50, 63),
+        Layer(CREAM, [smooth((36, 50), (64, 50), (62, 72), (70, 94), (50, 99), (30, 94),
+            (38, 72))]),
+        Layer(BODY, [smooth((2, 52), (6, 30), (24, 10), (50, 3), (76, 10), (94, 30), (98, 52),
+            (76, 61), (50, 63),
                             (24, 61))]),
     ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def stroke(width: float, *points: Point) -> list[Polygon]:
     """A polyline of that width with round joints, as overlapping polygons."""
     half = width / 2
     parts = [ellipse(x, y, half, half) for x, y in points]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         length = math.hypot(x1 - x0, y1 - y0) or 1.0
         nx, ny = -(y1 - y0) / length * half, (x1 - x0) / length * half
         parts.append(
