@@ -109,6 +109,7 @@ class ClipRetriever:
         self._dtype = pick_dtype(self.device)
         self._fingerprint: str | None = None
         self._text_vectors: dict[str, np.ndarray] = {}
+        self._picture_vectors: dict[str, np.ndarray] = {}
         model.network.eval().requires_grad_(False).to(self.device)
         self.embedding_dim = int(self._encode_texts(["a"]).shape[1])
 
@@ -212,6 +213,7 @@ class ClipRetriever:
             yield from self._divided([" ".join(words[:half]), " ".join(words[half:])])
 
     def _remember(self, texts: set[str]) -> None:
+        _bound(self._text_vectors)
         new = sorted(texts - self._text_vectors.keys(), key=lambda text: (len(text), text))
         if new:
             self._text_vectors.update(zip(new, self._encode_texts(new), strict=True))
@@ -226,13 +228,20 @@ class ClipRetriever:
     def _pictures(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
         """One vector a dialogue from its pictures: [Q, D]."""
         chosen = [d.images[-1:] if self.options.pictures == "last" else d.images for d in dialogues]
-        images = [image for images in chosen for image in images]
-        lost = [image.id for image in images if image.pixels is None]
-        if lost:
-            raise ValueError(f"the picture {lost[0]!r} of a dialogue is not decoded")
-        vectors = self.encode_images([image.pixels for image in images if image.pixels is not None])
-        ends = np.cumsum([len(images) for images in chosen])
-        return _unit(np.stack([part.mean(0) for part in np.split(vectors, ends[:-1])]))
+        images = {image.id: image for images in chosen for image in images}
+        _bound(self._picture_vectors)
+        new = [image for name, image in images.items() if name not in self._picture_vectors]
+        pixels = [image.pixels for image in new if image.pixels is not None]
+        if len(pixels) < len(new):
+            lost = next(image.id for image in new if image.pixels is None)
+            raise ValueError(f"the picture {lost!r} of a dialogue is not decoded")
+        vectors = self.encode_images(pixels)
+        self._picture_vectors.update(zip((i.id for i in new), vectors, strict=True))
+        return _unit(
+            np.stack(
+                [np.mean([self._picture_vectors[i.id] for i in images], 0) for images in chosen]
+            )
+        )
 
     @torch.inference_mode()
     def _run(self, function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> np.ndarray:
@@ -315,6 +324,17 @@ def parse_spec(argument: str) -> tuple[str, ClipOptions]:
     return head, ClipOptions(**values)
 
 
+def grid(mode: Mode, weights: Sequence[float] = tuple(i / 10 for i in range(1, 10))) -> list[str]:
+    """Every combination of options that can matter in a mode, written as in a spec."""
+    texts = [f"text={choice}" for choice in get_args(TextChoice)]
+    pictures = [f"pictures={choice}" for choice in get_args(PictureChoice)]
+    if mode == "text":
+        return texts
+    if mode == "image":
+        return pictures
+    return [f"{t},{p},weight={w:g}" for t in texts for p in pictures for w in weights]
+
+
 def load(argument: str, device: str | None = None) -> ClipRetriever:
     """``clip:…`` (see the module's text)."""
     name, options = parse_spec(argument)
@@ -333,6 +353,12 @@ def _turn_texts(dialogue: Dialogue, choice: TextChoice) -> list[str]:
 def _unit(vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+
+
+def _bound(known: dict[str, np.ndarray], most: int = 100_000) -> None:
+    """Forget everything once too much is remembered."""
+    if len(known) > most:
+        known.clear()
 
 
 def _checked(vectors: np.ndarray | None) -> np.ndarray:

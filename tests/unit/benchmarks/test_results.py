@@ -41,7 +41,7 @@ def test_wrong_results_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({"results": [{"benchmark": "b"}]}))
     with pytest.raises(ValueError, match="no file of results"):
         read_results(path)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Out of range"):
         write_results(path, [Result("b", "p", "m", {"m": float("nan")})])
 
 
