@@ -1,0 +1,154 @@
+"""A conversation as one HTML page that needs nothing else: the pictures are inside it.
+
+The page asks the network for nothing (its own content policy forbids it), follows the reader's
+light or dark setting, and prints well.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator, Mapping
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatsearcher.conversation import NOTHING_FITS, Candidate, Conversation, Round
+from chatsearcher.dialogue import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+SIDE = 320  # pixels; larger pictures are reduced
+
+
+def write_page(
+    conversation: Conversation,
+    path: str | Path,
+    title: str = "A conversation",
+    facts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the page; see ``page``."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(conversation, title, facts), encoding="utf-8")
+    return path
+
+
+def page(
+    conversation: Conversation,
+    title: str = "A conversation",
+    facts: Mapping[str, str] | None = None,
+) -> str:
+    """The whole page.
+
+    Args:
+        conversation: shown as it stands: shown candidates, picks, rejected pictures.
+        title: the heading.
+        facts: small print under the heading, e.g. {"Model": "nano", "Gallery": "1,000 pictures"}.
+    """
+    style = resources.files("chatsearcher").joinpath("transcript.css").read_text(encoding="utf-8")
+    lines = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in (facts or {}).items()
+    )
+    body = "\n".join(
+        part
+        for number, one in enumerate(conversation.rounds, start=1)
+        for part in _round(conversation, number, one)
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{escape(title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>{escape(title)}</h1>
+<dl>{lines}</dl>
+</header>
+<ol class="rounds">
+{body}
+</ol>
+</main>
+</body>
+</html>
+"""
+
+
+def _round(conversation: Conversation, number: int, one: Round) -> Iterator[str]:
+    yield f'<li class="round" id="round-{number}">'
+    yield '<section class="user"><span class="who">You</span><div class="bubble">'
+    for image in one.user.images:
+        yield f'<img class="attached" src="{_data_uri(image)}" alt="an attached picture">'
+    if one.user.text:
+        yield f"<p>{escape(one.user.text)}</p>"
+    yield "</div></section>"
+    yield '<section class="assistant"><span class="who">ChatSearcher</span>'
+    words = one.text
+    if not one.fits and not one.shown:
+        words = f"{words} {NOTHING_FITS}".strip()
+    if words:
+        yield f'<div class="bubble"><p>{escape(words)}</p></div>'
+    if one.rejected:
+        yield f'<p class="note">None of these {len(one.rejected)}:</p>'
+        yield '<ul class="pictures rejected">'
+        for id in one.rejected:
+            yield f'<li><img src="{_gallery_uri(conversation, id)}" alt="{escape(id)}"></li>'
+        yield "</ul>"
+    if one.shown:
+        yield '<ol class="pictures">'
+        for candidate in one.shown:
+            yield _card(conversation, candidate, one)
+        yield "</ol>"
+    yield "</section></li>"
+
+
+def _card(conversation: Conversation, candidate: Candidate, one: Round) -> str:
+    label, mark = "", ""
+    if one.picked == candidate.number:
+        label, mark = "picked", '<b class="mark">✓ picked</b>'
+    elif candidate.number == 1 and one.picked is None and one is not conversation.rounds[-1]:
+        label, mark = "kept", '<b class="mark">kept</b>'
+    caption = candidate.caption or candidate.id
+    score = "" if math.isnan(candidate.score) else f"{candidate.score:.3f}"
+    return (
+        f'<li class="{label}"><figure>'
+        f'<img src="{_gallery_uri(conversation, candidate.id)}" alt="{escape(caption)}" '
+        f'title="{escape(candidate.id)}">{mark}'
+        f'<figcaption><span class="top"><b>{candidate.number}</b><i>{score}</i></span>'
+        f"<span>{escape(caption)}</span></figcaption></figure></li>"
+    )
+
+
+def _gallery_uri(conversation: Conversation, id: str) -> str:
+    return _webp_uri(conversation.gallery.thumbnail_webp(id))
+
+
+def _data_uri(image: Image) -> str:
+    if image.pixels is None:
+        raise ValueError(f"the picture {image.id!r} is not decoded")
+    return _webp_uri(_webp(image.pixels))
+
+
+def _webp_uri(webp: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(webp).decode("ascii")
+
+
+def _webp(picture: PILImage) -> bytes:
+    small = picture.convert("RGB")
+    small.thumbnail((SIDE, SIDE))
+    small.info = {}
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=85)
+    return file.getvalue()
