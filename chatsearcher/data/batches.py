@@ -61,6 +61,11 @@ class MixedBatches:
             name: build(source, seed, config.image_size) for name, source in config.sources.items()
         }
 
+    @property
+    def remarks(self) -> list[Remark]:
+        """What the sources could not read at all."""
+        return [remark for source in self.sources.values() for remark in source.remarks]
+
     def __call__(self, step: int) -> Made:
         remarks: list[Remark] = []
         samples: list[EncodedSample] = []

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from chatsearcher.data.packing import cut, first_fit
 from chatsearcher.model.batch import IGNORE, Batch, image_id_hash
 
 if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
     from chatsearcher.model.processing import ChatSearcherProcessor, EncodedSample
 
 
@@ -76,9 +79,20 @@ def collate(
         position_ids=positions,
         segment_ids=segments,
         labels=labels,
-        pixel_values=processor.pixel_values([image.pixels for _, image in images]),
+        pixel_values=_pixel_values([image.pixels for _, image in images], processor),
         image_positions=torch.tensor(where, dtype=torch.long).view(-1, 2),
         image_ids=torch.tensor([image_id_hash(i.id) for _, i in images], dtype=torch.long),
         image_targets=torch.tensor([i.target for _, i in images], dtype=torch.bool),
         keys=[sample.key for sample in samples],
     )
+
+
+def _pixel_values(
+    pictures: Sequence[PILImage | Tensor], processor: ChatSearcherProcessor
+) -> Tensor:
+    """[I, 3, height, width]; pictures that are tensors have been normalised before."""
+    decoded = [picture for picture in pictures if not isinstance(picture, Tensor)]
+    if len(decoded) == len(pictures):
+        return processor.pixel_values(decoded)
+    fresh = iter(processor.pixel_values(decoded))
+    return torch.stack([p if isinstance(p, Tensor) else next(fresh) for p in pictures])

@@ -10,19 +10,28 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from chatsearcher.data.batches import Made, MixedBatches, identity
-from chatsearcher.data.records import DataConfig, DataReport
+from chatsearcher.data.records import DataConfig, DataReport, Remark
 
 if TYPE_CHECKING:
     from chatsearcher.model.processing import ChatSearcherProcessor
 
 log = logging.getLogger(__name__)
+
+
+class Maker(Protocol):
+    """Makes batch number ``step``; ``remarks`` is what could not be read from the start."""
+
+    @property
+    def remarks(self) -> Sequence[Remark]: ...
+
+    def __call__(self, step: int) -> Made: ...
 
 
 class BatchSource:
@@ -33,15 +42,14 @@ class BatchSource:
         report: what has been skipped or shortened so far, in the batches handed out.
     """
 
-    def __init__(
-        self, make: Callable[[int], Made], identity: str, workers: int = 0, prefetch: int = 2
-    ) -> None:
+    def __init__(self, make: Maker, identity: str, workers: int = 0, prefetch: int = 2) -> None:
         self.make = make
         self.identity = identity
         self.workers = workers
         self.prefetch = prefetch
         self.step = 0
         self.report = DataReport()
+        self._note(make.remarks)
 
     def __iter__(self) -> Iterator[Any]:
         """Batches from ``step`` on, for ever."""
@@ -56,10 +64,13 @@ class BatchSource:
             generator=torch.Generator(),
         )
         for made in loader:
-            for remark in self.report.add(made.remarks):
-                log.warning("%s %s: %s", remark.kind, remark.key, remark.reason)
+            self._note(made.remarks)
             self.step += 1
             yield made.batch
+
+    def _note(self, remarks: Iterable[Remark]) -> None:
+        for remark in self.report.add(remarks):
+            log.warning("%s %s: %s", remark.kind, remark.key, remark.reason)
 
     def state_dict(self) -> dict[str, Any]:
         """The state after the last batch handed out."""
@@ -81,7 +92,7 @@ class BatchSource:
 
 
 class _Steps(Dataset[Made]):
-    def __init__(self, make: Callable[[int], Made]) -> None:
+    def __init__(self, make: Maker) -> None:
         self.make = make
 
     def __getitem__(self, step: int) -> Made:

@@ -6,9 +6,10 @@ ranks need not talk to each other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from chatsearcher.data.records import Record, SourceConfig
+from chatsearcher.data.records import Record, Remark, SourceConfig
 from chatsearcher.registry import Registry
 
 SOURCES = Registry(
@@ -26,6 +27,11 @@ SOURCES = Registry(
 
 class Source(Protocol):
     """Made as ``Source(config, seed, image_size)``; must survive pickling into a worker."""
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        """What could not be read when the source was opened."""
+        ...
 
     def item(self, index: int) -> Record:
         """Item ``index`` >= 0 of the endless sequence.

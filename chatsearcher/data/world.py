@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from chatsearcher.data.records import Record, SourceConfig
+from chatsearcher.data.records import Record, Remark, SourceConfig
 from chatsearcher.dialogue import Image, Part, Text
 from chatsearcher.world import pictures, streams
 
 
 class _World:
+    remarks: tuple[Remark, ...] = ()
+
     def __init__(self, config: SourceConfig, seed: int, image_size: int) -> None:
         self.split = config.split
         self.seed = seed

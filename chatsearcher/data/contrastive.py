@@ -1,0 +1,276 @@
+"""Batches of (picture, words) for a tower, without false negatives.
+
+Two pairs of a batch never share a picture, a scene or their words: what looks like a negative is
+one. A draw that would break this is replaced by a later one, by a rule that every rank follows, so
+that all ranks agree on the global batch without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from PIL.Image import Image as PILImage
+from torch import Tensor
+from transformers import CLIPImageProcessor, PreTrainedTokenizerBase
+
+from chatsearcher.data.batches import Made, identity
+from chatsearcher.data.loader import BatchSource
+from chatsearcher.data.mixing import rank_slice
+from chatsearcher.data.records import BrokenRecord, ContrastiveConfig, Remark, SourceConfig
+from chatsearcher.data.shard_sources import ShardPairs
+from chatsearcher.model.configuration import CLIP_MEAN, CLIP_STD
+from chatsearcher.world import pictures, streams
+
+_REDRAWN = 1 << 40
+"""Draws that replace others come from beyond this index, which no run reaches."""
+_PATIENCE = 200
+
+
+@dataclass
+class ContrastiveBatch:
+    """P pairs.
+
+    Attributes:
+        pixel_values: [P, 3, height, width] float32, normalised.
+        input_ids: [P, L], ``<s> words </s>``, padded at the right to the longest.
+        attention_mask: [P, L], 1 where there are words, 0 where there is padding.
+        keys: the pictures' ids, for error messages.
+    """
+
+    pixel_values: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    keys: list[str]
+
+    def to(
+        self,
+        device: torch.device | str,
+        dtype: torch.dtype | None = None,
+        non_blocking: bool = False,
+    ) -> ContrastiveBatch:
+        """This batch on a device; ``dtype`` is for the pixels alone."""
+        return ContrastiveBatch(
+            self.pixel_values.to(device, dtype, non_blocking=non_blocking),
+            self.input_ids.to(device, non_blocking=non_blocking),
+            self.attention_mask.to(device, non_blocking=non_blocking),
+            list(self.keys),
+        )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture's id, its words, and what no other pair of the batch may share."""
+
+    picture: str
+    words: str
+    marks: frozenset[str]
+
+
+class PairGroups(Protocol):
+    """Groups of pairs by number; ``remarks`` is what could not be read at all."""
+
+    size: int
+
+    @property
+    def remarks(self) -> Sequence[Remark]: ...
+
+    def group(self, index: int) -> list[Pair]:
+        """Raises BrokenRecord where the group cannot be used."""
+        ...
+
+    def load(self, picture: str) -> PILImage: ...
+
+
+class WorldGroups:
+    """``size`` scenes that differ from the first in one attribute each."""
+
+    remarks: Sequence[Remark] = ()
+
+    def __init__(self, config: ContrastiveConfig, seed: int) -> None:
+        self.size = config.group
+        self.config = config
+        self.seed = seed
+
+    def group(self, index: int) -> list[Pair]:
+        config = self.config
+        key, those = next(streams.hard_pairs(config.split, self.seed, index, config.group))
+        if len(those) < self.size:
+            raise BrokenRecord(key, f"only {len(those)} of {self.size} scenes are in this split")
+        return [
+            Pair(picture, words, frozenset((picture.rpartition("#")[0], words.casefold())))
+            for picture, words in those
+        ]
+
+    def load(self, picture: str) -> PILImage:
+        return pictures.load(picture, self.config.image_size)
+
+
+class ShardGroups:
+    """Single pairs of WebDataset shards."""
+
+    size = 1
+
+    def __init__(self, config: ContrastiveConfig, seed: int) -> None:
+        source = SourceConfig(
+            kind="shard-pairs",
+            split=config.split,
+            path=config.path,
+            texts=config.texts,
+            where=config.where,
+            below=config.below,
+        )
+        self.source = ShardPairs(source, seed, config.image_size)
+        self.remarks = self.source.remarks
+        if len(self.source.chosen) < 2 * config.batch:
+            raise ValueError(
+                f"{len(self.source.chosen)} records are too few for batches of {config.batch} "
+                "without a double; lower the batch to at most half of them"
+            )
+
+    def group(self, index: int) -> list[Pair]:
+        record, _, rng = self.source.pick(index)
+        shards = self.source.shards
+        words = shards.texts(record, self.source.config.texts)
+        alike = shards.metadata(record).get("dup_group", shards.keys[record])
+        marks = frozenset((f"picture {alike}", *(each.casefold() for each in words)))
+        return [Pair(self.source.image(shards.keys[record]).id, rng.choice(words), marks)]
+
+    def load(self, picture: str) -> PILImage:
+        return self.source.load(picture)
+
+
+class ContrastiveBatches:
+    """``batches(step)`` is this rank's share of the global batch ``step``, whole groups."""
+
+    def __init__(
+        self,
+        config: ContrastiveConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        rank: int,
+        world_size: int,
+        seed: int,
+    ) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self.rank = rank
+        self.world_size = world_size
+        self.groups: PairGroups = (
+            WorldGroups(config, seed) if config.kind == "world" else ShardGroups(config, seed)
+        )
+        self.number, rest = divmod(config.batch, self.groups.size)
+        if rest or self.number < world_size:
+            raise ValueError(
+                f"a batch of {config.batch} pairs in groups of {self.groups.size} cannot be shared "
+                f"by {world_size} ranks; expected a multiple of the group, at least one group each"
+            )
+        side = config.image_size
+        self.images = CLIPImageProcessor(
+            size={"shortest_edge": side},
+            crop_size={"height": side, "width": side},
+            image_mean=CLIP_MEAN,
+            image_std=CLIP_STD,
+        )
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        """What could not be read at all."""
+        return self.groups.remarks
+
+    def __call__(self, step: int) -> Made:
+        remarks: list[Remark] = []
+        groups = list(self._draw(step, remarks))
+        mine = rank_slice(0, len(groups), self.rank, self.world_size)
+        pairs, decoded = [], []
+        for pair in (pair for number in mine for pair in groups[number]):
+            try:
+                decoded.append(self.groups.load(pair.picture))
+                pairs.append(pair)
+            except BrokenRecord as error:
+                remarks.append(Remark(error.key, "skipped", error.reason))
+        return Made(self._collate(pairs, decoded), tuple(remarks))
+
+    def _draw(self, step: int, remarks: list[Remark]) -> Iterator[list[Pair]]:
+        """The global batch: the same on every rank."""
+        taken: set[str] = set()
+        for slot in range(self.number):
+            index = step * self.number + slot
+            for attempt in range(_PATIENCE):
+                try:
+                    group = self.groups.group(index + attempt * _REDRAWN)
+                except BrokenRecord as error:
+                    if self.groups.size == 1:
+                        remarks.append(Remark(error.key, "skipped", error.reason))
+                    continue
+                if _apart(group, taken):
+                    yield group
+                    break
+            else:
+                raise ValueError(
+                    f"batch {step}: no pair without a double after {_PATIENCE} draws; the data are "
+                    f"too few for a batch of {self.config.batch}"
+                )
+
+    def _collate(self, pairs: Sequence[Pair], decoded: Sequence[PILImage]) -> ContrastiveBatch:
+        side = self.config.image_size
+        ids, mask = encode_texts(
+            self.tokenizer, [pair.words for pair in pairs], self.config.max_tokens
+        )
+        pixels = (
+            self.images(list(decoded), return_tensors="pt")["pixel_values"]
+            if decoded
+            else torch.zeros(0, 3, side, side)
+        )
+        return ContrastiveBatch(pixels, ids, mask, [pair.picture for pair in pairs])
+
+
+def _apart(group: Iterable[Pair], taken: set[str]) -> bool:
+    """Whether no pair shares a mark with another; takes their marks if so."""
+    fresh: set[str] = set()
+    for pair in group:
+        if pair.marks & taken or pair.marks & fresh:
+            return False
+        fresh |= pair.marks
+    taken |= fresh
+    return True
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Texts -> (ids [P, L], mask [P, L]) of ``<s> words </s>``, cut to ``max_tokens`` in all.
+
+    Words that spell a special token stay words.
+    """
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    room = max_tokens - len(bos) - 1
+    encoded = (
+        tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        if texts
+        else []
+    )
+    rows = [[*bos, *ids[:room], tokenizer.eos_token_id] for ids in encoded]
+    width = max(map(len, rows), default=0)
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows]).long()
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]).long()
+    return ids.view(len(rows), width), mask.view(len(rows), width)
+
+
+def build_contrastive_source(
+    config: ContrastiveConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    rank: int = 0,
+    world_size: int = 1,
+    seed: int = 0,
+) -> BatchSource:
+    """The batches of one rank: whole groups of the global batch.
+
+    Raises:
+        ValueError: the batch is no multiple of the group, or too large for the data or the ranks.
+        FileNotFoundError: the shards are not there.
+    """
+    make = ContrastiveBatches(config, tokenizer, rank, world_size, seed)
+    return BatchSource(make, identity(config, seed), config.workers, config.prefetch)
