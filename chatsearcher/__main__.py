@@ -1,0 +1,7 @@
+"""``python -m chatsearcher``."""
+
+import sys
+
+from chatsearcher.cli import main
+
+sys.exit(main())
