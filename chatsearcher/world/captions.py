@@ -38,11 +38,15 @@ def caption(scene: Scene, rng: random.Random, complete: float = 0.7) -> str:
 def describe(
     scene: Scene, rng: random.Random, say: frozenset[str] = EVERYTHING, lead: bool = True
 ) -> str:
-    """The attributes named in ``say``, as lower-case words without an end mark."""
+    """The attributes named in ``say``, as lower-case words without an end mark.
+
+    With ``lead``, the sentence may open with "there are" or with setting and time; without it, the
+    words fit behind "I'd like".
+    """
     things = _things(scene, rng, say)
     frame = frame_phrase(scene, rng, say)
     opening = rng.choice(_LEADS) if lead else ""
-    if frame and rng.random() < 0.25 and opening != _LEADS[3]:
+    if frame and lead and rng.random() < 0.25 and opening != _LEADS[3]:
         inner = opening.format(be=_be(scene, things))
         return f"{frame}, {inner}{things}" if inner else f"{frame}: {things}"
     text = opening.format(be=_be(scene, things)) + things
