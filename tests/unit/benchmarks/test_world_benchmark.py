@@ -1,4 +1,4 @@
-"""The world's sets through the harness: who knows the graph finds everything, who guesses nothing."""
+"""The world through the harness: who knows the graph finds everything, who guesses nothing."""
 
 from __future__ import annotations
 
