@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "chat": "find pictures in a conversation",
     "gallery": "look into a gallery, remove from it, import and export",
     "evaluate": "measure a retriever on benchmarks",
+    "demo": "watch a scripted conversation find pictures",
     "list": "print the names that the other verbs know",
 }
 """verb -> one line of help; the code is in ``chatsearcher.commands.VERB``."""

@@ -166,7 +166,7 @@ class Terminal:
         for one in candidates:
             number = self._bold(f"{one.number:>3}")
             caption = f"  {one.caption}" if one.caption else ""
-            name = _short(one.id) if not caption else self._dim(_short(one.id))
+            name = self._dim(_short(one.id, 32)) if caption else _short(one.id)
             self._print(f"{number}  {round(one.score, 3) + 0.0:6.3f} {caption}  {name}\n")
 
     def _draw(self, candidates: Sequence[Candidate]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -29,11 +30,12 @@ def write_page(
     path: str | Path,
     title: str = "A conversation",
     facts: Mapping[str, str] | None = None,
+    picture: Callable[[str], PILImage] | None = None,
 ) -> Path:
     """Write the page; see ``page``."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(conversation, title, facts), encoding="utf-8")
+    path.write_text(page(conversation, title, facts, picture), encoding="utf-8")
     return path
 
 
@@ -41,6 +43,7 @@ def page(
     conversation: Conversation,
     title: str = "A conversation",
     facts: Mapping[str, str] | None = None,
+    picture: Callable[[str], PILImage] | None = None,
 ) -> str:
     """The whole page.
 
@@ -48,8 +51,15 @@ def page(
         conversation: shown as it stands: shown candidates, picks, rejected pictures.
         title: the heading.
         facts: small print under the heading, e.g. {"Model": "nano", "Gallery": "1,000 pictures"}.
+        picture: id -> a gallery's picture to show; the stored thumbnail by default.
     """
     style = resources.files("chatsearcher").joinpath("transcript.css").read_text(encoding="utf-8")
+    stored = conversation.gallery.thumbnail_webp
+
+    @cache
+    def uri(id: str) -> str:
+        return _webp_uri(stored(id) if picture is None else _webp(picture(id)))
+
     lines = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in (facts or {}).items()
@@ -57,7 +67,7 @@ def page(
     body = "\n".join(
         part
         for number, one in enumerate(conversation.rounds, start=1)
-        for part in _round(conversation, number, one)
+        for part in _round(conversation, number, one, uri)
     )
     return f"""<!doctype html>
 <html lang="en">
@@ -86,7 +96,9 @@ def page(
 """
 
 
-def _round(conversation: Conversation, number: int, one: Round) -> Iterator[str]:
+def _round(
+    conversation: Conversation, number: int, one: Round, uri: Callable[[str], str]
+) -> Iterator[str]:
     yield f'<li class="round" id="round-{number}">'
     yield '<section class="user"><span class="who">You</span><div class="bubble">'
     for image in one.user.images:
@@ -104,35 +116,33 @@ def _round(conversation: Conversation, number: int, one: Round) -> Iterator[str]
         yield f'<p class="note">None of these {len(one.rejected)}:</p>'
         yield '<ul class="pictures rejected">'
         for id in one.rejected:
-            yield f'<li><img src="{_gallery_uri(conversation, id)}" alt="{escape(id)}"></li>'
+            yield f'<li><img src="{uri(id)}" alt="{escape(id)}"></li>'
         yield "</ul>"
     if one.shown:
         yield '<ol class="pictures">'
         for candidate in one.shown:
-            yield _card(conversation, candidate, one)
+            yield _card(conversation, candidate, one, uri)
         yield "</ol>"
     yield "</section></li>"
 
 
-def _card(conversation: Conversation, candidate: Candidate, one: Round) -> str:
+def _card(
+    conversation: Conversation, candidate: Candidate, one: Round, uri: Callable[[str], str]
+) -> str:
     label, mark = "", ""
     if one.picked == candidate.number:
-        label, mark = "picked", '<b class="mark">✓ picked</b>'
+        label, mark = "picked", "<em>✓ picked</em>"
     elif candidate.number == 1 and one.picked is None and one is not conversation.rounds[-1]:
-        label, mark = "kept", '<b class="mark">kept</b>'
+        label, mark = "kept", "<em>kept</em>"
     caption = candidate.caption or candidate.id
     score = "" if math.isnan(candidate.score) else f"{candidate.score:.3f}"
     return (
         f'<li class="{label}"><figure>'
-        f'<img src="{_gallery_uri(conversation, candidate.id)}" alt="{escape(caption)}" '
-        f'title="{escape(candidate.id)}">{mark}'
-        f'<figcaption><span class="top"><b>{candidate.number}</b><i>{score}</i></span>'
+        f'<img src="{uri(candidate.id)}" alt="{escape(caption)}" '
+        f'title="{escape(candidate.id)}">'
+        f'<figcaption><span class="top"><b>{candidate.number}</b>{mark}<i>{score}</i></span>'
         f"<span>{escape(caption)}</span></figcaption></figure></li>"
     )
-
-
-def _gallery_uri(conversation: Conversation, id: str) -> str:
-    return _webp_uri(conversation.gallery.thumbnail_webp(id))
 
 
 def _data_uri(image: Image) -> str:

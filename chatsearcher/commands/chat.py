@@ -6,11 +6,15 @@ import argparse
 import contextlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
     from chatsearcher.conversation import Conversation
+    from chatsearcher.gallery import Gallery
 
 HELP = "find pictures by talking; or play a script of a user's actions"
 
@@ -79,25 +83,48 @@ def open_conversation(
     Raises:
         FileNotFoundError, ValueError: no gallery, no such system, or one that did not make it.
     """
-    from chatsearcher.index.exact import ExactIndex
-
-    from chatsearcher.conversation import Conversation
     from chatsearcher.gallery import Gallery
     from chatsearcher.retrievers import load_retriever
 
     gallery = Gallery.open(gallery_path)
-    spec = spec or gallery.retriever
-    if spec is None:
-        raise ValueError(
-            f"{gallery_path} does not say which system made it; name it with --retriever"
-        )
-    system = load_retriever(spec, device)
+    if not len(gallery):
+        raise ValueError(f"the gallery {gallery_path} is empty; add to it with chatsearcher index")
+    system = load_retriever(spec or gallery.retriever or "nano", device)
+    return open_conversation_over(gallery, system, k, saved)
+
+
+def open_conversation_over(
+    gallery: Gallery, system: Any, k: int = 5, saved: str | None = None
+) -> Conversation:
+    """A conversation with a system over the gallery that it made; a saved one goes on."""
+    from chatsearcher.conversation import Conversation
+    from chatsearcher.index import make_index
+
     gallery.check(system)
-    index = ExactIndex(gallery.vectors, gallery.metric)
-    options: dict[str, Any] = {"k": k, "threshold": getattr(system, "threshold", None)}
+    index = make_index("exact", gallery.vectors, gallery.metric)
+    options: dict[str, Any] = {
+        "k": k,
+        "threshold": getattr(system, "no_match_threshold", None),
+        "decode": partial(original, gallery),
+    }
     if saved:
         return Conversation.load(saved, system, gallery, index, **options)
     return Conversation(system, gallery, index, **options)
+
+
+def original(gallery: Gallery, id: str) -> PILImage:
+    """A gallery's picture as it was indexed, where it still is; else its thumbnail."""
+    from chatsearcher.images import open_image
+    from chatsearcher.indexing.build import WORKING_SIDE
+
+    source = gallery.source(id)
+    if source.startswith("world:"):
+        from chatsearcher.world.pictures import load
+
+        return load(source.removeprefix("world:"))
+    if Path(source).is_file():
+        return open_image(source, max_side=WORKING_SIDE)
+    return gallery.thumbnail(id)
 
 
 def play(

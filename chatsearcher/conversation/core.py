@@ -54,6 +54,7 @@ class Conversation:
         index: searches the gallery's vectors; its rows are positions in ``gallery.ids``.
         k: candidates per page.
         threshold: the score below which nothing fits; None says that everything does.
+        decode: id -> the picture as the model reads it in the history; the thumbnail by default.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Conversation:
         *,
         k: int = 5,
         threshold: float | None = None,
+        decode: Callable[[str], PILImage] | None = None,
     ) -> None:
         if k < 1:
             raise ValueError(f"k is {k}; a page needs at least one candidate")
@@ -71,6 +73,7 @@ class Conversation:
         self.index = index
         self.k = k
         self.threshold = threshold
+        self._decode = decode or gallery.thumbnail
         self._system = system
         self._row = {id: row for row, id in enumerate(gallery.ids)}
         self._states: list[State] = [State()]
@@ -256,11 +259,11 @@ class Conversation:
         return (one.user, Turn("assistant", tuple(content)))
 
     def picture(self, id: str, pixels: bool = True) -> Image:
-        """A picture of the gallery as a part of a turn: its thumbnail, and where it was found."""
+        """A picture of the gallery as a part of a turn, decoded, with the place it was found."""
         if not pixels:
             return Image(id)
         if id not in self._pixels:
-            self._pixels[id] = self.gallery.thumbnail(id)
+            self._pixels[id] = self._decode(id)
         return Image(id, self.gallery.source(id), self._pixels[id])
 
     def _as_image(self, image: str | PILImage | Image) -> Image:
