@@ -1,9 +1,10 @@
 """The ChatSearcher network: tensors only. Importing this registers it with the Auto classes."""
 
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from chatsearcher.model.batch import Batch, image_id_hash
 from chatsearcher.model.configuration import ChatSearcherConfig
+from chatsearcher.model.modeling import ChatSearcherModel, ChatSearcherOutput
 from chatsearcher.model.processing import (
     ChatSearcherProcessor,
     EncodedImage,
@@ -12,11 +13,14 @@ from chatsearcher.model.processing import (
 )
 
 AutoConfig.register(ChatSearcherConfig.model_type, ChatSearcherConfig, exist_ok=True)
+AutoModel.register(ChatSearcherConfig, ChatSearcherModel, exist_ok=True)
 AutoProcessor.register(ChatSearcherConfig, ChatSearcherProcessor, exist_ok=True)
 
 __all__ = [
     "Batch",
     "ChatSearcherConfig",
+    "ChatSearcherModel",
+    "ChatSearcherOutput",
     "ChatSearcherProcessor",
     "EncodedImage",
     "EncodedSample",

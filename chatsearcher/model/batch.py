@@ -29,7 +29,8 @@ class Batch:
     """Rows of packed samples.
 
     Attributes:
-        input_ids: [B, T]. A picture is the id of ``[IMG]``, 1 + N ids of ``<image>``, that of ``[/IMG]``.
+        input_ids: [B, T]. A picture is the id of ``[IMG]``, 1 + N ids of ``<image>``, and that of
+            ``[/IMG]``.
         position_ids: [B, T], from 0 in each packed sample.
         segment_ids: [B, T], 1, 2, … for the packed samples of a row, 0 for padding. A position sees
             those before it in its own segment.

@@ -23,26 +23,27 @@ class ChatSearcherConfig(PreTrainedConfig):
 
     Attributes:
         llm_config: any causal language model's configuration, or its dictionary.
-        tower_config: an ``open_clip`` model configuration (``embed_dim``, ``vision_cfg``, optionally
-            ``quick_gelu``; ``text_cfg`` is ignored).
+        tower_config: an ``open_clip`` model configuration (``embed_dim``, ``vision_cfg``, and
+            perhaps ``quick_gelu``; ``text_cfg`` is ignored).
         image_size, image_mean, image_std: what the tower reads, as in its preprocessing.
         tower_layer: which intermediate output of the tower feeds the Q-former; None is the last.
-        qformer_config: a ``Blip2QFormerConfig`` or its dictionary; ``encoder_hidden_size`` is set to
-            the tower's own width.
+        qformer_config: a ``Blip2QFormerConfig`` or its dictionary; ``encoder_hidden_size`` is set
+            to the tower's own width.
         num_query_tokens: N, the Q-former tokens of a picture.
         embedding_dim: D, the width of the retrieval space.
         queue_size: K, the entries of the feature queue.
         momentum: decay of the moving average that encodes the keys, per optimiser step, in [0, 1);
             0 is the paper's equation 2.
         negatives: ``"queue"``, or ``"batch"`` for the pictures of the global batch alone.
-        retrieval_weight: the weight of a picture's loss beside a word's; 1 is the paper's equation 1.
+        retrieval_weight: the weight of a picture's loss beside a word's; 1 in equation 1.
         temperature: tau at the start; it is learned.
         max_logit_scale: upper bound of 1 / tau.
         freeze_tower, freeze_llm: what is not trained. A frozen language model still learns the rows
             of ``[IMG]`` and ``[/IMG]``.
         attention: the language model's attention: ``"auto"`` (by device), or an implementation of
             ``transformers``: ``"eager"``, ``"sdpa"``, ``"flash_attention_2"``.
-        image_start_token_id, image_end_token_id, image_token_id: ``[IMG]``, ``[/IMG]``, ``<image>``.
+        image_start_token_id, image_end_token_id: ``[IMG]`` and ``[/IMG]``.
+        image_token_id: ``<image>``, which holds the places of ``<CLS> q1 … qN``.
     """
 
     model_type = "chatsearcher"
@@ -119,7 +120,8 @@ class ChatSearcherConfig(PreTrainedConfig):
         ids = (self.image_start_token_id, self.image_token_id, self.image_end_token_id)
         if any(number is None for number in ids):
             raise ValueError(
-                "the configuration has no ids for [IMG], <image>, [/IMG]; set image_start_token_id, "
-                "image_token_id and image_end_token_id (ChatSearcherProcessor.token_ids gives them)"
+                "the configuration has no ids for [IMG], <image>, [/IMG]; expected "
+                "image_start_token_id, image_token_id and image_end_token_id "
+                "(ChatSearcherProcessor.token_ids gives them)"
             )
         return ids  # type: ignore[return-value]

@@ -1,8 +1,8 @@
 """From dialogues and pictures to token ids and pixels, and the template of a conversation.
 
-The paper's template is ``USER: <question> ASSISTANT: <answer></s>``, with ``[image]`` where the text
-speaks of a picture. Every piece carries the space before it, so that a conversation encoded turn by
-turn has the same ids as one encoded at once.
+The paper's template is ``USER: <question> ASSISTANT: <answer></s>``, with ``[image]`` where the
+text speaks of a picture. Every piece carries the space before it, so that a conversation encoded
+turn by turn has the same ids as one encoded at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ CHAT_TEMPLATE = """\
 {%- endmacro -%}
 {%- for message in messages -%}
 {%- if message['role'] == 'user' -%}
-{{ 'USER:' if state.start else ' USER:' }}{{ words(message['content']) }}{% set state.start = false %}
+{{ 'USER:' if state.start else ' USER:' }}{{ words(message['content']) }}
+{%- set state.start = false -%}
 {%- elif message['role'] == 'assistant' -%}
 {{ ' ASSISTANT:' }}{{ words(message['content']) }}{{ eos_token }}{% set state.start = true %}
 {%- else -%}
@@ -277,8 +278,8 @@ class ChatSearcherProcessor(ProcessorMixin):
     ) -> BatchFeature:
         """Text with ``[image]`` placeholders, and as many pictures -> the fields of a ``Batch``.
 
-        What ``apply_chat_template(messages, tokenize=True, return_dict=True)`` calls; the result goes
-        to the model as ``model(**inputs)``.
+        What ``apply_chat_template(messages, tokenize=True, return_dict=True)`` calls; the result
+        goes to the model as ``model(**inputs)``.
 
         Raises:
             ValueError: the placeholders are not as many as the pictures.
@@ -296,7 +297,7 @@ class ChatSearcherProcessor(ProcessorMixin):
         pieces = re.compile(rf"\s?({re.escape(PLACEHOLDER)})|({re.escape(eos)})")
         samples = []
         for number, each in enumerate(texts):
-            segments = []
+            segments: list[Segment] = []
             for piece in pieces.split(each):
                 if piece == PLACEHOLDER:
                     picture = Image(f"{number}.{len(segments)}", pixels=next(supply))

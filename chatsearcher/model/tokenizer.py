@@ -28,9 +28,9 @@ def add_image_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
 def nano_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Train a small lower-casing tokenizer: byte-level BPE, so that any text can be written.
 
-    Words carry the space before them, and the first word of a text gets one too: a word is the same
-    token wherever it stands. ``decode(encode(text))`` gives ``" " + text.lower()``. Equal texts give
-    equal tokenizers.
+    Words carry the space before them, and the first word of a text gets one too: a word is the
+    same token wherever it stands. ``decode(encode(text))`` gives ``" " + text.lower()``. Equal
+    texts give equal tokenizers.
 
     Args:
         texts: what to learn from.

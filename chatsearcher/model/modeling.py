@@ -1,0 +1,406 @@
+"""ChatSearcher: words and retrieved pictures from one causal sequence (paper, section 4)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from chatsearcher.model import language
+from chatsearcher.model.batch import Batch
+from chatsearcher.model.configuration import ChatSearcherConfig
+from chatsearcher.model.connector import Connector
+from chatsearcher.model.losses import (
+    KeyProjection,
+    retrieval_losses,
+    unit,
+    word_loss,
+    word_targets,
+)
+from chatsearcher.model.precision import Float32Module
+from chatsearcher.model.queue import (
+    Dictionary,
+    FeatureQueue,
+    GlobalPictures,
+    batch_dictionary,
+    gather_pictures,
+)
+from chatsearcher.model.tower import VisionTower
+
+
+@dataclass
+class ChatSearcherOutput(ModelOutput):
+    """What a training step needs to know.
+
+    Attributes:
+        loss: equation 1; on several ranks, scaled so that averaged gradients are those of one rank
+            with the whole batch.
+        text_loss, image_loss: this rank's means over its words and over its retrieved pictures,
+            detached; 0 where it has none.
+        retrieval_accuracy: share of this rank's retrieved pictures that scored best.
+        text_count, image_count: this rank's words and pictures with a loss.
+        target_count: words and pictures with a loss, over all ranks.
+        dictionary_size: entries that a picture was told apart from.
+        logit_scale: 1 / tau.
+    """
+
+    loss: Tensor | None = None
+    text_loss: Tensor | None = None
+    image_loss: Tensor | None = None
+    retrieval_accuracy: Tensor | None = None
+    text_count: Tensor | None = None
+    image_count: Tensor | None = None
+    target_count: Tensor | None = None
+    dictionary_size: Tensor | None = None
+    logit_scale: Tensor | None = None
+
+
+class AverageTower(Float32Module):
+    """The moving average of a tower that is being trained; encodes the keys."""
+
+    def __init__(self, tower: VisionTower) -> None:
+        super().__init__()
+        self.tower = copy.deepcopy(tower).float().requires_grad_(False)
+        self.tower.frozen = True
+
+    @torch.no_grad()
+    def move(self, tower: VisionTower, momentum: float) -> None:
+        """One step towards the tower; its batch statistics are copied."""
+        for average, online in zip(self.tower.parameters(), tower.parameters(), strict=True):
+            average.lerp_(online.float(), 1 - momentum)
+        for kept, new in zip(self.tower.buffers(), tower.buffers(), strict=True):
+            kept.copy_(new)
+
+
+class ChatSearcherModel(PreTrainedModel):
+    """Tower, connector, causal language model, retrieval head and feature queue.
+
+    Built from a configuration its parts have new weights; see
+    :mod:`chatsearcher.model.assembly` for parts with public weights.
+    """
+
+    config_class = ChatSearcherConfig
+    config: ChatSearcherConfig
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _keep_in_fp32_modules_strict: ClassVar = [
+        "queue.features",
+        "key_projection.average",
+        "average_tower",
+    ]
+
+    def __init__(self, config: ChatSearcherConfig) -> None:
+        super().__init__(config)
+        hidden = config.llm_config.get_text_config().hidden_size
+        self.tower = VisionTower(config)
+        self.connector = Connector(config, self.tower.token_dim, self.tower.feature_dim)
+        self.llm = AutoModelForCausalLM.from_config(config.llm_config)
+        self.query_projection = nn.Linear(hidden, config.embedding_dim, bias=False)  # M_v
+        self.key_projection = KeyProjection(  # M_Q
+            self.tower.feature_dim, config.embedding_dim, config.momentum
+        )
+        self.log_scale = nn.Parameter(torch.empty(()))
+        self.queue = FeatureQueue(config.queue_size, self.tower.feature_dim)
+        trained = config.momentum > 0 and not config.freeze_tower
+        self.average_tower = AverageTower(self.tower) if trained else None
+        language.select_before_head(self.llm)
+        self.post_init()
+        self.apply_freezing()
+
+    # ---------------------------------------------------------------- training
+
+    def forward(
+        self,
+        batch: Batch | None = None,
+        target_count: Tensor | float | None = None,
+        **fields: Any,
+    ) -> ChatSearcherOutput:
+        """Read a batch and return the unified loss.
+
+        1. The tower reads the pictures: tokens [I, P, C] and pooled features [I, F].
+        2. The connector makes ``<CLS> q1 … qN`` of each: [I, 1 + N, H].
+        3. They take the places of the ``<image>`` tokens among the word embeddings: [B, T, H].
+        4. The language model reads the rows, each packed sample by itself; logits are made only
+           where a word is learned: [n, V].
+        5. Words: cross-entropy, summed.
+        6. The pooled features of all ranks enter the queue; the hidden state at each learned
+           picture's ``[IMG]`` is told apart among it (equations 2 and 3), summed.
+        7. The sum of both, over the number of targets of all ranks (equation 1).
+
+        In evaluation mode the queue is read and not changed, and ranks do not speak to each other.
+
+        Args:
+            batch: or its fields by name.
+            target_count: the divisor, instead of this step's number of targets of all ranks: for
+                gradient accumulation over batches of different sizes.
+        """
+        batch = batch if batch is not None else Batch(**fields)
+        visual_ILH, pooled_IF = self._read_pictures(batch.pixel_values)  # 1, 2
+        embeddings_BTH = self._embed(batch, visual_ILH)  # 3
+        positions_n, words_n = word_targets(batch.labels, batch.segment_ids)
+        hidden_BTH, logits_nV = language.run(  # 4
+            self.llm,
+            embeddings_BTH,
+            batch.position_ids,
+            positions_n,
+            batch.segment_ids,
+            self.config.attention,
+        )
+        words = word_loss(logits_nV, words_n)  # 5
+        pooled_IF = pooled_IF[: len(batch.image_ids)]  # without the stand-in
+        pictures, dictionary = self._dictionary(batch, pooled_IF, len(words_n))  # 6
+        losses_n, correct_n = self._retrieve(batch, hidden_BTH, pooled_IF, pictures, dictionary)
+        images = losses_n.sum()
+
+        text_count, image_count = (
+            pictures.counts.new_tensor(c) for c in (len(words_n), len(losses_n))
+        )
+        total = pictures.counts.sum() if target_count is None else target_count
+        ranks = self._ranks()
+        loss = (words + self.config.retrieval_weight * images) * ranks  # 7
+        loss = loss / torch.as_tensor(total, device=loss.device).clamp(min=1)
+        return ChatSearcherOutput(
+            loss=loss,
+            text_loss=words.detach() / text_count.clamp(min=1),
+            image_loss=images.detach() / image_count.clamp(min=1),
+            retrieval_accuracy=correct_n.float().sum() / image_count.clamp(min=1),
+            text_count=text_count,
+            image_count=image_count,
+            target_count=pictures.counts.sum(),
+            dictionary_size=(dictionary.ids_K >= 0).sum(),
+            logit_scale=self.logit_scale.detach(),
+        )
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """1 / tau, at most ``max_logit_scale``."""
+        return self.log_scale.float().clamp(max=math.log(self.config.max_logit_scale)).exp()
+
+    def update_momentum(self) -> None:
+        """Move the averages that encode the keys; the loop calls it after each optimiser step."""
+        if self.config.momentum > 0:
+            self.key_projection(None)
+        if self.average_tower is not None:
+            self.average_tower.move(self.tower, self.config.momentum)
+
+    def reset_momentum(self) -> None:
+        """Start the averages anew where the weights are: after loading parts from elsewhere."""
+        self.key_projection.init_average()
+        if self.average_tower is not None:
+            self.average_tower.move(self.tower, 0.0)
+
+    def _ranks(self) -> int:
+        ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return torch.distributed.get_world_size() if self.training and ready else 1
+
+    def _read_pictures(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        if not len(pixels) and self.training and torch.is_grad_enabled():
+            # A rank without pictures runs the same modules as the others, or ZeRO-3 waits for ever.
+            pixels = pixels.new_zeros(1, 3, self.config.image_size, self.config.image_size)
+        if not len(pixels):
+            hidden = self.config.llm_config.get_text_config().hidden_size
+            visual = pixels.new_zeros(0, self.config.num_query_tokens + 1, hidden)
+            return visual, pixels.new_zeros(0, self.tower.feature_dim)
+        tokens_IPC, pooled_IF = self.tower(pixels)
+        return self.connector(tokens_IPC, pooled_IF), pooled_IF
+
+    def _embed(self, batch: Batch, visual_ILH: Tensor) -> Tensor:
+        embeddings_BTH = self.llm.get_input_embeddings()(batch.input_ids)
+        visual_ILH = visual_ILH.to(embeddings_BTH.dtype)
+        if not len(batch.image_positions):
+            return embeddings_BTH + 0 * visual_ILH.sum()
+        if len(batch.image_positions) != len(visual_ILH):
+            raise ValueError(
+                f"the batch has {len(visual_ILH)} pictures but {len(batch.image_positions)} places "
+                f"for them (keys {batch.keys}); expected one row of image_positions for each"
+            )
+        rows_I1 = batch.image_positions[:, :1]
+        columns_IL = (
+            batch.image_positions[:, 1:]
+            + 1
+            + torch.arange(visual_ILH.shape[1], device=visual_ILH.device)
+        )
+        return embeddings_BTH.index_put((rows_I1.expand_as(columns_IL), columns_IL), visual_ILH)
+
+    def _dictionary(
+        self, batch: Batch, pooled_IF: Tensor, words: int
+    ) -> tuple[GlobalPictures, Dictionary]:
+        features_IF = pooled_IF.detach()
+        if self.average_tower is not None and len(pooled_IF):
+            features_IF = self.average_tower.tower.pool(batch.pixel_values)
+        counts = torch.stack(
+            [batch.image_targets.new_tensor(words, dtype=torch.long), batch.image_targets.sum()]
+        )
+        if not self.training:
+            pictures = GlobalPictures(features_IF.float(), batch.image_ids, 0, counts)
+        else:
+            pictures = gather_pictures(features_IF, batch.image_ids, counts)
+        if self.config.negatives == "batch":
+            return pictures, batch_dictionary(pictures.features_nF, pictures.ids_n)
+        add = self.queue.enqueue if self.training else self.queue.peek
+        return pictures, add(pictures.features_nF, pictures.ids_n)
+
+    def _retrieve(
+        self,
+        batch: Batch,
+        hidden_BTH: Tensor,
+        pooled_IF: Tensor,
+        pictures: GlobalPictures,
+        dictionary: Dictionary,
+    ) -> tuple[Tensor, Tensor]:
+        targets_n = batch.image_targets.nonzero().squeeze(1)
+        rows, columns = batch.image_positions[targets_n].unbind(1)
+        queries_nD = unit(self.query_projection(hidden_BTH[rows, columns]).float())
+        online_KF = None
+        if not self.config.freeze_tower:
+            online_nF = gather_pictures(pooled_IF, batch.image_ids, pictures.counts).features_nF
+            kept = min(len(online_nF), len(dictionary.slot_n))
+            online_KF = dictionary.features_KF.index_put(
+                (dictionary.slot_n,), online_nF[len(online_nF) - kept :]
+            )
+        keys_KD = self.key_projection(dictionary.features_KF, online_KF)
+        if not len(targets_n):  # keeps the same modules in the graph on every rank
+            nothing = 0 * (queries_nD.sum() + keys_KD.sum() + self.logit_scale)
+            return nothing[None][:0] + nothing, targets_n.bool()
+        rows_n = pictures.start + targets_n
+        return retrieval_losses(
+            queries_nD,
+            keys_KD,
+            dictionary.own_n[rows_n],
+            dictionary.excluded(rows_n),
+            self.logit_scale,
+        )
+
+    # --------------------------------------------------------------- inference
+
+    @torch.no_grad()
+    def encode_images(self, pixel_values: Tensor) -> Tensor:
+        """Pictures [I, 3, height, width] -> unit vectors [I, D], float32: the gallery's keys."""
+        tower = self.tower if self.average_tower is None else self.average_tower.tower
+        return self.key_projection(tower.pool(pixel_values)).float()
+
+    @torch.no_grad()
+    def encode_queries(self, batch: Batch) -> Tensor:
+        """Unit vectors [Q, D], float32, one for each ``[IMG]`` that has no picture after it.
+
+        Rows from the top, positions from the left; :meth:`ChatSearcherProcessor.encode_query` ends
+        a dialogue with such an ``[IMG]``.
+
+        Raises:
+            ValueError: a batch without one.
+        """
+        asked_BT = batch.input_ids == self.config.token_ids()[0]
+        asked_BT = asked_BT & (batch.segment_ids > 0)
+        asked_BT[batch.image_positions[:, 0], batch.image_positions[:, 1]] = False
+        if not asked_BT.any():
+            raise ValueError(
+                f"no sample of the batch (keys {batch.keys}) ends in [IMG]; encode dialogues with "
+                "ChatSearcherProcessor.encode_query"
+            )
+        visual_ILH = self.embed_images(batch.pixel_values)
+        hidden_BTH = language.run(
+            self.llm,
+            self._embed(batch, visual_ILH),
+            batch.position_ids,
+            batch.position_ids.new_zeros(0),
+            batch.segment_ids,
+            self.config.attention,
+        ).hidden_BTH
+        return self.project_queries(hidden_BTH[asked_BT])
+
+    @torch.no_grad()
+    def embed_images(self, pixel_values: Tensor) -> Tensor:
+        """Pictures -> what stands between ``[IMG]`` and ``[/IMG]``: [I, 1 + N, H]."""
+        return self._read_pictures(pixel_values)[0]
+
+    def project_queries(self, hidden_nH: Tensor) -> Tensor:
+        """Hidden states at ``[IMG]`` -> unit vectors [n, D], float32."""
+        return unit(self.query_projection(hidden_nH).float())
+
+    # ------------------------------------------------------------ housekeeping
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.llm.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.llm.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.llm.get_output_embeddings()
+
+    def resize_tokens(self, size: int) -> None:
+        """Give the language model ``size`` rows; new ones start at the mean of the old ones.
+
+        A language model that has more rows already keeps them (padded vocabularies). Before
+        DeepSpeed takes the model, not after.
+        """
+        old = len(self._token_weights()[0])
+        if size > old:
+            self.llm.resize_token_embeddings(size, mean_resizing=False)
+            layers: list[Any] = [self.get_input_embeddings(), self.get_output_embeddings()]
+            with torch.no_grad():
+                for layer in layers:
+                    layer.weight[old:] = layer.weight[:old].mean(dim=0)
+                    if getattr(layer, "bias", None) is not None:
+                        layer.bias[old:] = layer.bias[:old].mean(dim=0)
+            self.config.llm_config = self.llm.config
+        self.apply_freezing()
+
+    def apply_freezing(self) -> None:
+        """Set what is trained from the configuration (loading forgets it)."""
+        self.tower.frozen = self.config.freeze_tower
+        self.tower.requires_grad_(not self.config.freeze_tower).train(self.training)
+        if self.average_tower is not None:
+            self.average_tower.requires_grad_(False)
+        if not self.config.freeze_llm:
+            return
+        self.llm.requires_grad_(False)
+        start, _, end = self.config.token_ids()
+        for weight in self._token_weights():
+            weight.requires_grad_(True)
+            if not getattr(weight, "_only_image_rows", False):
+                weight.register_hook(lambda gradient: _rows_only(gradient, (start, end)))
+                weight._only_image_rows = True
+
+    def _token_weights(self) -> list[Any]:
+        """The input rows and the output rows: two matrices, or one where they are tied."""
+        layers: list[Any] = [self.get_input_embeddings(), self.get_output_embeddings()]
+        return list({id(layer.weight): layer.weight for layer in layers}.values())
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in ``transformers``; what is frozen stays frozen, and new averages start here."""
+        wants_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        if any(key.startswith("average_tower.") for key in info["missing_keys"]):
+            model.average_tower.move(model.tower, 0.0)
+        model.apply_freezing()
+        return (model, info) if wants_info else model
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # The language model and the Q-former look after themselves; open_clip has filled the tower.
+        if isinstance(module, Connector):
+            module.init_weights(self.config.initializer_range)
+        elif isinstance(module, (KeyProjection, FeatureQueue)):
+            module.init_weights()
+        elif module is self.query_projection:
+            init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)
+        elif module is self:
+            init.constant_(self.log_scale, math.log(1 / self.config.temperature))
+
+
+def _rows_only(gradient: Tensor, rows: tuple[int, ...]) -> Tensor:
+    kept = torch.zeros_like(gradient)
+    kept[list(rows)] = gradient[list(rows)]
+    return kept

@@ -1,0 +1,111 @@
+"""The vision tower: any image encoder of ``open_clip``, built from its configuration alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chatsearcher.model.configuration import ChatSearcherConfig
+
+
+class VisionTower(nn.Module):
+    """Pictures -> patch tokens and a pooled feature.
+
+    A frozen tower stays in evaluation mode whatever ``train()`` says, so that its batch
+    normalisation keeps its statistics, and records no gradient.
+
+    Attributes:
+        token_dim: C, the width of the tokens.
+        feature_dim: F, the width of the pooled feature.
+    """
+
+    def __init__(self, config: ChatSearcherConfig) -> None:
+        super().__init__()
+        # cpu, although from_pretrained builds on the meta device: timm's towers hold tables that
+        # are not in the state dict, and nothing would fill those again.
+        with torch.device("cpu"):
+            self.visual = build_visual(config.tower_config or {})
+        self.frozen = config.freeze_tower
+        self.layer = config.tower_layer
+        self.feature_dim = int((config.tower_config or {})["embed_dim"])
+        self.token_dim = token_dim(self.visual, self.layer)
+        self.is_convolutional = not hasattr(
+            getattr(self.visual, "trunk", self.visual), "patch_embed"
+        )
+        self.is_convolutional &= not hasattr(self.visual, "class_embedding")
+        self._has_bare_stages = hasattr(self.visual, "attnpool") and hasattr(self.visual, "stem")
+        self.train(False)
+
+    def train(self, mode: bool = True) -> VisionTower:
+        """Training mode, unless the tower is frozen."""
+        return super().train(mode and not self.frozen)
+
+    def forward(self, pixels_I3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """[I, 3, height, width] -> tokens [I, P, C] of the chosen layer, pooled [I, F]."""
+        wanted = [-1] if self.layer is None else [self.layer, -1]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            visual: Any = self.visual
+            output = visual.forward_intermediates(
+                self._prepare(pixels_I3hw),
+                indices=wanted,
+                # open_clip's ResNet has this flag the wrong way round: False skips the last stages
+                stop_early=self._has_bare_stages,
+                output_fmt="NCHW",
+            )
+        tokens_ICyx = output["image_intermediates"][0]
+        return tokens_ICyx.flatten(2).transpose(1, 2), output["image_features"]
+
+    def pool(self, pixels_I3hw: Tensor) -> Tensor:
+        """[I, 3, height, width] -> pooled [I, F] alone."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            output = self.visual(self._prepare(pixels_I3hw))
+        return output[0] if isinstance(output, tuple) else output
+
+    def _prepare(self, pixels: Tensor) -> Tensor:
+        pixels = pixels.to(next(self.visual.parameters()).dtype)
+        if self.is_convolutional:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return pixels
+
+
+def build_visual(tower_config: dict[str, Any]) -> nn.Module:
+    """The image encoder of an ``open_clip`` model configuration, with new weights, no download."""
+    from open_clip.model import CLIPVisionCfg, _build_vision_tower
+
+    values = {**tower_config["vision_cfg"], "timm_model_pretrained": False}
+    try:
+        settings = CLIPVisionCfg(**values)
+    except TypeError as error:
+        raise ValueError(
+            f"tower_config['vision_cfg']: {error}; expected the fields of open_clip's CLIPVisionCfg"
+        ) from error
+    return _build_vision_tower(
+        tower_config["embed_dim"], settings, tower_config.get("quick_gelu", False)
+    )
+
+
+def token_dim(visual: nn.Module, layer: int | None) -> int:
+    """C: the width of the tower's intermediate output ``layer`` (None: the last).
+
+    Raises:
+        ValueError: the tower has no such layer.
+    """
+    modules: Any = visual
+    if hasattr(visual, "class_embedding"):  # VisionTransformer
+        widths = [modules.class_embedding.shape[0]] * modules.transformer.layers
+    elif hasattr(visual, "trunk"):  # timm
+        widths = [stage["num_chs"] for stage in modules.trunk.feature_info]
+        if not widths:
+            widths = [modules.trunk.num_features]
+    else:  # ModifiedResNet: the stem and four stages
+        width = modules.conv3.out_channels
+        widths = [width, width * 4, width * 8, width * 16, width * 32]
+    try:
+        return int(widths[-1 if layer is None else layer])
+    except IndexError:
+        raise ValueError(
+            f"tower_layer is {layer}, but the tower has {len(widths)} layers; "
+            f"expected {-len(widths)} … {len(widths) - 1}, or None for the last"
+        ) from None
