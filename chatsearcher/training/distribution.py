@@ -80,23 +80,26 @@ def build_accelerator(run: RunSettings) -> Accelerator:
         # torch's CUDA build makes DeepSpeed guess; this must stand before its first import.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     from accelerate import Accelerator
-    from accelerate.utils import DeepSpeedPlugin
+    from accelerate.utils import DeepSpeedPlugin, InitProcessGroupKwargs
 
-    plugin = None
+    plugin, handlers = None, []
     if uses_deepspeed(run):
         if not launched():
             _single_process_environment()
         plugin = DeepSpeedPlugin(hf_ds_config=deepspeed_config(run))
+        # accelerate's cpu=True drops DeepSpeed, and cpu=False needs telling that CPUs speak gloo.
+        handlers = [InitProcessGroupKwargs(backend="gloo")] if on_cpu else []
     elif run.engine.precision == "bf16":
         raise ValueError(
             "precision 'bf16' (bfloat16 parameters with float32 masters) is DeepSpeed's; "
             "use --engine.precision bf16-autocast, or --engine.deepspeed on"
         )
     return Accelerator(
-        cpu=on_cpu,
+        cpu=on_cpu and plugin is None,
         deepspeed_plugin=plugin,
         mixed_precision="bf16" if run.engine.precision == "bf16" else "no",
         gradient_accumulation_steps=run.optimiser.accumulation,
+        kwargs_handlers=handlers,
     )
 
 

@@ -1,0 +1,202 @@
+"""A new ChatSearcher from the settings of a recipe: its tower, connector and language model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from safetensors.torch import load_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from chatsearcher.model import ChatSearcherConfig, ChatSearcherModel, ChatSearcherProcessor
+
+
+@dataclass(frozen=True)
+class QFormerSettings:
+    """A new Q-former (``Blip2QFormerModel``); where ``pretrained`` names one, its sizes count."""
+
+    pretrained: str | None = None
+    hidden_size: int = 256
+    layers: int = 2
+    heads: int = 4
+    intermediate_size: int = 512
+    cross_attention_every: int = 1
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """A new LLaMA; where ``pretrained`` names a causal language model, that one instead."""
+
+    pretrained: str | None = None
+    hidden_size: int = 256
+    layers: int = 5
+    heads: int = 4
+    intermediate_size: int = 704
+    context: int = 2048
+    tie_embeddings: bool = True
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """How a new model is put together (see ``ChatSearcherConfig`` for what the words mean).
+
+    Attributes:
+        tower: a folder in open_clip's layout, or TOWER/WEIGHTS such as ``ViT-L-14-quickgelu/openai``.
+        tokenizer: a folder or a name; None: the language model's own.
+    """
+
+    tower: str
+    tokenizer: str | None = None
+    tower_layer: int | None = None
+    llm: LanguageModelSettings = field(default_factory=LanguageModelSettings)
+    qformer: QFormerSettings = field(default_factory=QFormerSettings)
+    query_tokens: int = 8
+    embedding_dim: int = 256
+    queue_size: int = 1000
+    momentum: float = 0.99
+    negatives: Literal["queue", "batch"] = "queue"
+    retrieval_weight: float = 1.0
+    temperature: float = 0.07
+    freeze_tower: bool = True
+    freeze_llm: bool = False
+
+
+def build_model(
+    settings: ModelSettings,
+) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
+    """A new model and its processor; random numbers come from torch's global generator.
+
+    Raises:
+        FileNotFoundError: the tower or the tokenizer is not there.
+    """
+    if settings.llm.pretrained or settings.qformer.pretrained or not _is_folder(settings.tower):
+        return _from_public_parts(settings)
+    from chatsearcher.model import ChatSearcherModel
+
+    tower = Path(settings.tower)
+    about = json.loads((tower / "open_clip_config.json").read_text(encoding="utf-8"))
+    tokenizer = _tokenizer(settings.tokenizer or settings.tower)
+    config = _config(settings, about, tokenizer)
+    model = ChatSearcherModel(config)
+    weights = load_file(tower / "open_clip_model.safetensors")
+    visual = {k.removeprefix("visual."): v for k, v in weights.items() if k.startswith("visual.")}
+    model.tower.visual.load_state_dict(visual)
+    return model, _processor(config, tokenizer)
+
+
+def _is_folder(tower: str) -> bool:
+    folder = Path(tower)
+    if (folder / "open_clip_config.json").is_file():
+        return True
+    if folder.exists() or tower.startswith((".", "/", "runs/")):
+        raise FileNotFoundError(
+            f"no tower in {folder}: expected open_clip_config.json and "
+            "open_clip_model.safetensors; train one with python train/tower.py"
+        )
+    return False
+
+
+def _config(
+    settings: ModelSettings, about: dict[str, Any], tokenizer: PreTrainedTokenizerBase
+) -> ChatSearcherConfig:
+    from transformers import LlamaConfig
+
+    from chatsearcher.model import ChatSearcherConfig
+    from chatsearcher.model.tokenizer import add_image_tokens
+
+    add_image_tokens(tokenizer)
+    start, end, image = tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<image>"])
+    llm, qformer = settings.llm, settings.qformer
+    model_cfg = {k: v for k, v in about["model_cfg"].items() if k != "text_cfg"}
+    return ChatSearcherConfig(
+        llm_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=llm.hidden_size,
+            intermediate_size=llm.intermediate_size,
+            num_hidden_layers=llm.layers,
+            num_attention_heads=llm.heads,
+            max_position_embeddings=llm.context,
+            tie_word_embeddings=llm.tie_embeddings,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        ),
+        tower_config=model_cfg,
+        image_size=model_cfg["vision_cfg"]["image_size"],
+        image_mean=about["preprocess_cfg"]["mean"],
+        image_std=about["preprocess_cfg"]["std"],
+        tower_layer=settings.tower_layer,
+        qformer_config={
+            "hidden_size": qformer.hidden_size,
+            "num_hidden_layers": qformer.layers,
+            "num_attention_heads": qformer.heads,
+            "intermediate_size": qformer.intermediate_size,
+            "cross_attention_frequency": qformer.cross_attention_every,
+            "hidden_dropout_prob": qformer.dropout,
+            "attention_probs_dropout_prob": qformer.dropout,
+        },
+        num_query_tokens=settings.query_tokens,
+        embedding_dim=settings.embedding_dim,
+        queue_size=settings.queue_size,
+        momentum=settings.momentum,
+        negatives=settings.negatives,
+        retrieval_weight=settings.retrieval_weight,
+        temperature=settings.temperature,
+        freeze_tower=settings.freeze_tower,
+        freeze_llm=settings.freeze_llm,
+        image_start_token_id=start,
+        image_end_token_id=end,
+        image_token_id=image,
+    )
+
+
+def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if (Path(name) / "tokenizer.json").is_file():
+        tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(name)
+        return tokenizer
+    if Path(name).exists() or name.startswith((".", "/", "runs/")):
+        raise FileNotFoundError(
+            f"no tokenizer.json in {name}; train/tower.py writes one in its run's tokenizer/"
+        )
+    return AutoTokenizer.from_pretrained(name)
+
+
+def _processor(
+    config: ChatSearcherConfig, tokenizer: PreTrainedTokenizerBase
+) -> ChatSearcherProcessor:
+    from chatsearcher.model import ChatSearcherProcessor
+
+    return ChatSearcherProcessor.from_config(config, tokenizer)
+
+
+def _from_public_parts(
+    settings: ModelSettings,
+) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
+    raise NotImplementedError
+
+
+def load_run(folder: Path) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
+    """The model and processor that a finished run saved in ``folder/model``.
+
+    Raises:
+        FileNotFoundError: the run has not finished, or never began.
+    """
+    import torch
+
+    from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor
+
+    path = folder / "model"
+    if not (path / "config.json").is_file():
+        raise FileNotFoundError(
+            f"no finished model in {path}; train stage 1 first (python train/stage1.py), or give "
+            "--start a run folder that has one"
+        )
+    model = ChatSearcherModel.from_pretrained(path, dtype=torch.float32)
+    return model, ChatSearcherProcessor.from_pretrained(path)

@@ -1,0 +1,89 @@
+"""The command line of the three trainings: a named recipe, then dotted overrides through tyro."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chatsearcher.registry import Registry
+
+
+@dataclass(frozen=True)
+class Call:
+    """One command line: the resolved recipe and what to do with it."""
+
+    recipe: Any
+    resume: bool
+
+
+def parse(table: Registry, default: str, arguments: Sequence[str] | None = None) -> Call:
+    """``--recipe NAME [--resume] [--dotted.override VALUE …]``.
+
+    Raises:
+        ValueError: an unknown recipe; the message offers the nearest known one.
+    """
+    import tyro
+
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe", default=default)
+    first.add_argument("--resume", action="store_true")
+    # The deepspeed launcher passes the rank this way too; the environment already says it.
+    first.add_argument("--local_rank", "--local-rank", type=int, default=-1)
+    known, rest = first.parse_known_args(arguments)
+    recipe = table[known.recipe]
+    description = (
+        f"Recipe {known.recipe!r}; choose with --recipe {{{','.join(table)}}}, continue a run with "
+        "--resume, and override any setting below."
+    )
+    resolved = tyro.cli(type(recipe), default=recipe, args=rest, description=description)
+    return Call(resolved, known.resume)
+
+
+def _quiet() -> None:
+    """Library chatter that would bury the progress bar."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DS_LOG_LEVEL", "warning")
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*requires_grad=True to a scalar.*")
+
+
+def _run(table: Registry, default: str, runner: Any, arguments: Sequence[str] | None) -> None:
+    _quiet()
+    try:
+        call = parse(table, default, arguments)
+        finished = runner(call.recipe, call.resume)
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+    if not finished:
+        sys.exit(130)
+
+
+def tower(arguments: Sequence[str] | None = None) -> None:
+    """Train a tower and its tokenizer."""
+    from chatsearcher.training.recipes import TOWERS
+    from chatsearcher.training.stages import train_tower
+
+    _run(TOWERS, "nano-tower", train_tower, arguments)
+
+
+def stage1(arguments: Sequence[str] | None = None) -> None:
+    """Alignment: pairs and interleaved documents, loss on every word and every picture."""
+    from chatsearcher.training.recipes import STAGE1
+    from chatsearcher.training.stages import train_stage1
+
+    _run(STAGE1, "nano", train_stage1, arguments)
+
+
+def stage2(arguments: Sequence[str] | None = None) -> None:
+    """Conversational instruction tuning: loss on the assistant's answers only."""
+    from chatsearcher.training.recipes import STAGE2
+    from chatsearcher.training.stages import train_stage2
+
+    _run(STAGE2, "nano", train_stage2, arguments)

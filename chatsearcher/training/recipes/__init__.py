@@ -1,0 +1,35 @@
+"""Named recipes: every setting of a training, typed, in Python.
+
+A recipe name stands for one entry in each of the tables it has a training for: ``nano`` is a
+stage 1 and a stage 2, ``nano-tower`` a tower.
+"""
+
+from __future__ import annotations
+
+from chatsearcher.registry import Registry
+
+_NANO = "chatsearcher.training.recipes.nano"
+_PAPER = "chatsearcher.training.recipes.vicuna"
+
+TOWERS = Registry(
+    "tower recipe",
+    {"nano-tower": f"{_NANO}:TOWER", "nano-real-tower": f"{_NANO}:REAL_TOWER"},
+)
+STAGE1 = Registry(
+    "stage 1 recipe",
+    {
+        "nano": f"{_NANO}:STAGE1",
+        "nano-short": f"{_NANO}:SHORT_STAGE1",
+        "nano-real": f"{_NANO}:REAL_STAGE1",
+        "vicuna-7b": f"{_PAPER}:STAGE1",
+    },
+)
+STAGE2 = Registry(
+    "stage 2 recipe",
+    {
+        "nano": f"{_NANO}:STAGE2",
+        "nano-short": f"{_NANO}:SHORT_STAGE2",
+        "nano-real": f"{_NANO}:REAL_STAGE2",
+        "vicuna-7b": f"{_PAPER}:STAGE2",
+    },
+)

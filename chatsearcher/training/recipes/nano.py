@@ -1,0 +1,66 @@
+"""nano: everything from scratch in the picture world, on two CPU cores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chatsearcher.data.records import ContrastiveConfig, DataConfig, SourceConfig
+from chatsearcher.training.build import ModelSettings
+from chatsearcher.training.recipes.types import StageRecipe, TowerRecipe
+from chatsearcher.training.settings import LogSettings, OptimiserSettings
+
+TOWER = TowerRecipe(
+    run="runs/nano/tower",
+    optimiser=OptimiserSettings(
+        steps=2000, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), weight_decay=0.05
+    ),
+    log=LogSettings(every=20, save_every=250, evaluate_every=250),
+    data=ContrastiveConfig(kind="world", batch=128, group=4, workers=1, prefetch=8),
+)
+
+STAGE1 = StageRecipe(
+    run="runs/nano/stage1",
+    tower_recipe="nano-tower",
+    model=ModelSettings(
+        tower="runs/nano/tower/model", tokenizer="runs/nano/tower/tokenizer", tower_layer=3
+    ),
+    optimiser=OptimiserSettings(steps=3000, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98)),
+    log=LogSettings(every=20, save_every=250),
+    data=DataConfig(
+        sources={
+            "pairs": SourceConfig("world-pairs", 32),
+            "documents": SourceConfig("world-documents", 8),
+        },
+        length=512,
+        workers=1,
+        prefetch=8,
+    ),
+)
+
+STAGE2 = StageRecipe(
+    run="runs/nano/stage2",
+    start="runs/nano/stage1",
+    optimiser=OptimiserSettings(steps=4000, learning_rate=5e-4, warmup=100, betas=(0.9, 0.98)),
+    log=LogSettings(every=20, save_every=250),
+    data=DataConfig(
+        sources={"conversations": SourceConfig("world-conversations", 24)},
+        length=512,
+        workers=1,
+        prefetch=8,
+    ),
+)
+
+# For comparisons: at most 15 minutes a run on two cores, with the tower and tokenizer of nano.
+SHORT_STAGE1 = replace(
+    STAGE1, run="runs/nano-short/stage1", optimiser=replace(STAGE1.optimiser, steps=500)
+)
+SHORT_STAGE2 = replace(
+    STAGE2,
+    run="runs/nano-short/stage2",
+    start="runs/nano-short/stage1",
+    optimiser=replace(STAGE2.optimiser, steps=500),
+)
+
+REAL_TOWER = replace(TOWER, run="runs/nano-real/tower")
+REAL_STAGE1 = replace(STAGE1, run="runs/nano-real/stage1", tower_recipe="nano-real-tower")
+REAL_STAGE2 = replace(STAGE2, run="runs/nano-real/stage2", start="runs/nano-real/stage1")

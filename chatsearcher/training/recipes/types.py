@@ -1,0 +1,49 @@
+"""The two kinds of recipe: a tower's, and a stage's of the ChatSearcher training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chatsearcher.data.records import ContrastiveConfig, DataConfig
+from chatsearcher.training.build import ModelSettings
+from chatsearcher.training.settings import RunSettings
+from chatsearcher.training.tokenizer import TokenizerSettings
+from chatsearcher.training.tower import TowerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerRecipe(RunSettings):
+    """A contrastive training of a tower, after that of the tokenizer.
+
+    Attributes:
+        run: the run's folder; the tower is saved in its ``model/``, the language model's tokenizer
+            in its ``tokenizer/``.
+        validation: batches of held-out pairs for the evaluation hook.
+    """
+
+    run: str
+    tower: TowerSettings = field(default_factory=TowerSettings)
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
+    data: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    validation: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecipe(RunSettings):
+    """Stage 1 or stage 2.
+
+    Attributes:
+        run: the run's folder; the model is saved in its ``model/``.
+        data: the mix, the batch and the sequence length.
+        start: a finished run whose model this one goes on from (stage 2), or None for a new model.
+        model: how a new model is put together.
+        tower_recipe: a tower recipe that is trained first where its run is missing (nano).
+        validation: held-out batches for the evaluation hook.
+    """
+
+    run: str
+    data: DataConfig
+    start: str | None = None
+    model: ModelSettings | None = None
+    tower_recipe: str | None = None
+    validation: int = 4

@@ -1,0 +1,161 @@
+"""The three trainings from recipe to saved model: tower, stage 1, stage 2."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from chatsearcher.training import build, distribution, provenance
+from chatsearcher.training.loop import Outcome, train
+from chatsearcher.training.objectives import ChatSearcherObjective
+from chatsearcher.training.recipes import TOWERS
+from chatsearcher.training.recipes.types import StageRecipe, TowerRecipe
+
+if TYPE_CHECKING:
+    from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor
+
+
+def train_tower(recipe: TowerRecipe, resume: bool = False, accelerator: Any = None) -> bool:
+    """Train the tokenizer and the tower; returns False when interrupted.
+
+    Writes ``tokenizer/`` and ``model/`` (open_clip's layout) in the run's folder.
+    """
+    from chatsearcher.data.contrastive import build_contrastive_source
+    from chatsearcher.training import tower
+    from chatsearcher.training.tokenizer import tokenizer_for
+
+    run_dir = Path(recipe.run)
+    accelerator = accelerator or distribution.build_accelerator(recipe)
+    with accelerator.main_process_first():
+        tokenizer = tokenizer_for(recipe.tokenizer, run_dir / "tokenizer")
+    if accelerator.is_main_process:
+        provenance.write(run_dir, recipe, accelerator.num_processes)
+    config = recipe.tower.model_config(tokenizer)
+    torch.manual_seed(recipe.seed)
+    model = tower.CroppedClip(tower.build_clip(config))
+    held_out = dataclasses.replace(recipe.data, split="val", workers=0)
+    validation = build_contrastive_source(held_out, tokenizer, 0, 1, recipe.seed)
+    group = recipe.data.group if recipe.data.kind == "world" else 1
+    hook = tower.group_accuracy_hook(_first(validation, recipe.validation), group)
+    outcome = train(
+        recipe,
+        model,
+        tower.ContrastiveObjective(accelerator.process_index, accelerator.num_processes),
+        lambda rank, world: build_contrastive_source(
+            recipe.data, tokenizer, rank, world, recipe.seed
+        ),
+        run_dir,
+        hooks=[hook] if recipe.validation else [],
+        resume=resume,
+        accelerator=accelerator,
+    )
+    if outcome.interrupted:
+        return False
+    if outcome.main:
+        draft = _draft(run_dir)
+        tower.save_clip(draft, outcome.state_dict, config, tokenizer)
+        _publish(draft, run_dir)
+        print(f"tower saved in {run_dir / 'model'}", flush=True)
+    accelerator.wait_for_everyone()
+    return True
+
+
+def train_stage1(recipe: StageRecipe, resume: bool = False) -> bool:
+    """Alignment. Where the recipe's own tower is missing, that is trained first."""
+    if recipe.model is None:
+        raise ValueError("a stage 1 recipe needs model settings; give --recipe one that has them")
+    accelerator = distribution.build_accelerator(recipe)
+    if recipe.tower_recipe and not _has_model(Path(recipe.model.tower)):
+        tower_recipe: TowerRecipe = TOWERS[recipe.tower_recipe]
+        if Path(recipe.model.tower) != Path(tower_recipe.run) / "model":
+            raise FileNotFoundError(
+                f"no tower in {recipe.model.tower}; recipe {recipe.tower_recipe!r} makes one in "
+                f"{tower_recipe.run}/model: python train/tower.py --recipe {recipe.tower_recipe}"
+            )
+        if accelerator.is_main_process:
+            print(
+                f"there is no tower in {recipe.model.tower} yet: training it first "
+                f"(recipe {recipe.tower_recipe}); interrupt and go on as you like",
+                flush=True,
+            )
+        if accelerator.distributed_type.endswith("DEEPSPEED"):
+            accelerator.free_memory()
+        going_on = (Path(tower_recipe.run) / "checkpoints").is_dir()
+        if not train_tower(tower_recipe, going_on, accelerator):
+            return False
+        accelerator.free_memory()
+    torch.manual_seed(recipe.seed)
+    model, processor = build.build_model(recipe.model)
+    return _train_stage(recipe, model, processor, resume, accelerator)
+
+
+def train_stage2(recipe: StageRecipe, resume: bool = False) -> bool:
+    """Conversational instruction tuning of the model of ``recipe.start``."""
+    if recipe.start is None:
+        raise ValueError("a stage 2 recipe goes on from a finished run: give --start its folder")
+    accelerator = distribution.build_accelerator(recipe)
+    model, processor = build.load_run(Path(recipe.start))
+    torch.manual_seed(recipe.seed)
+    return _train_stage(recipe, model, processor, resume, accelerator)
+
+
+def _train_stage(
+    recipe: StageRecipe,
+    model: ChatSearcherModel,
+    processor: ChatSearcherProcessor,
+    resume: bool,
+    accelerator: Any,
+) -> bool:
+    from chatsearcher.data.loader import build_source
+
+    run_dir = Path(recipe.run)
+    if accelerator.is_main_process:
+        provenance.write(run_dir, recipe, accelerator.num_processes)
+    if recipe.engine.activation_checkpointing:
+        model.gradient_checkpointing_enable()
+    outcome: Outcome = train(
+        recipe,
+        model,
+        ChatSearcherObjective(),
+        lambda rank, world: build_source(recipe.data, processor, rank, world, recipe.seed),
+        run_dir,
+        resume=resume,
+        accelerator=accelerator,
+    )
+    if outcome.interrupted:
+        return False
+    if outcome.main:
+        draft = _draft(run_dir)
+        outcome.model.save_pretrained(draft, state_dict=outcome.state_dict)
+        processor.save_pretrained(draft)
+        _publish(draft, run_dir)
+        print(f"model saved in {run_dir / 'model'}", flush=True)
+    accelerator.wait_for_everyone()
+    return True
+
+
+def _first(source: Any, count: int) -> list[Any]:
+    stream = iter(source)
+    return [next(stream) for _ in range(count)]
+
+
+def _has_model(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
+
+
+def _draft(run_dir: Path) -> Path:
+    draft = run_dir / ".model.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    return draft
+
+
+def _publish(draft: Path, run_dir: Path) -> None:
+    """Let the whole model appear at once."""
+    final = run_dir / "model"
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(draft, final)
