@@ -7,13 +7,30 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
-from chatsearcher.dialogue import Image, Text
+from chatsearcher.dialogue import Dialogue, Image, Text
 from chatsearcher.world.captions import caption
-from chatsearcher.world.scene import Scene, Split, sample_scene
+from chatsearcher.world.dialogues import conversation
+from chatsearcher.world.pictures import picture_id
+from chatsearcher.world.scene import Edit, Scene, Split, sample_scene
+from chatsearcher.world.stories import story
 
 Item = TypeVar("Item")
+
+# What differs inside a hard group: what takes a tower longest to see comes most often.
+HARD_ATTRIBUTES = (
+    "kind", "kind", "kind", "pattern", "pattern", "pattern", "place", "place", "colour", "colour",
+    "size", "size", "count", "count", "setting", "time",
+)  # fmt: skip
+
+
+class Decision(NamedTuple):
+    """A round: the dialogue up to a user's turn, and how it is to be answered."""
+
+    dialogue: Dialogue
+    kind: Literal["words", "picture"]
+    answer: str  # the words, or the picture's id
 
 
 def item_rng(kind: str, split: Split, seed: int, index: int) -> random.Random:
@@ -23,7 +40,7 @@ def item_rng(kind: str, split: Split, seed: int, index: int) -> random.Random:
 
 def picture(scene: Scene, rng: random.Random) -> Image:
     """A picture of that scene, with a random drawing seed."""
-    return Image(f"{scene.key}#{rng.randrange(1_000_000)}")
+    return Image(picture_id(scene, rng.randrange(1_000_000)))
 
 
 def _stream(
@@ -52,14 +69,15 @@ def hard_pairs(
 
     def make(rng: random.Random) -> list[tuple[str, str]]:
         first = sample_scene(rng, split)
+        by_attribute: dict[str, list[Edit]] = {}
+        for edit in first.edits():
+            if first.apply(edit).split == split:
+                by_attribute.setdefault(edit.attribute, []).append(edit)
         scenes = [first]
-        edits = list(first.edits())
-        rng.shuffle(edits)
-        for edit in edits:
-            if len(scenes) == group:
-                break
-            other = first.apply(edit)
-            if other.split == split:
+        while len(scenes) < group:
+            attribute = rng.choice([name for name in HARD_ATTRIBUTES if name in by_attribute])
+            other = first.apply(rng.choice(by_attribute[attribute]))
+            if other not in scenes:
                 scenes.append(other)
         return [(picture(s, rng).id, caption(s, rng, complete=1.0)) for s in scenes]
 
@@ -72,8 +90,36 @@ def documents(
     """(key, [(picture id, sentence), …]): two to five pictures of one short narrative."""
 
     def make(rng: random.Random) -> list[tuple[str, str]]:
-        from chatsearcher.world.stories import story
-
         return [(picture(scene, rng).id, text) for scene, text in story(split, rng)]
 
     return _stream("document", split, seed, start, make)
+
+
+def conversations(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
+    """(key, dialogue that ends in an assistant's turn) for ever: tellings, instructions, modes."""
+
+    def make(rng: random.Random) -> Dialogue:
+        return conversation(split, rng, lambda scene: picture(scene, rng))
+
+    return _stream("conversation", split, seed, start, make)
+
+
+def decision_rounds(split: Split, count: int, seed: int = 0) -> list[Decision]:
+    """Rounds on which the decision between words and a picture is measured.
+
+    One round of each of ``count`` conversations of a stream that training does not draw from.
+    """
+    found = []
+    for index in range(count):
+        rng = item_rng("decision", split, seed, index)
+        dialogue = conversation(split, rng, lambda scene, rng=rng: picture(scene, rng))
+        answers = [at for at, turn in enumerate(dialogue.turns) if turn.role == "assistant"]
+        at = rng.choice(answers)
+        turn = dialogue.turns[at]
+        name = f"decision/{split}/{seed}/{index}"
+        prefix = Dialogue(dialogue.turns[:at], name)
+        if turn.images:
+            found.append(Decision(prefix, "picture", turn.images[0].id))
+        else:
+            found.append(Decision(prefix, "words", turn.text))
+    return found
