@@ -138,8 +138,8 @@ def with_pixels(sample: EncodedSample, record: Record) -> EncodedSample:
         if image.pixels is _BLANK and image.id not in decoded:
             try:
                 decoded[image.id] = record.load(image.id)
-            except (ValueError, FileNotFoundError) as error:
-                raise BrokenRecord(record.key, str(error)) from error
+            except BrokenRecord as error:
+                raise BrokenRecord(record.key, error.reason) from error
         image.pixels = decoded.get(image.id, image.pixels)
     return sample
 

@@ -101,7 +101,7 @@ class Record:
         content: a dialogue (loss on the assistant's answers only; too long: whole rounds are
             dropped from the front), or interleaved parts (loss on everything; too long: goes on in
             further samples).
-        load: picture id -> the decoded picture; raises ValueError when it cannot.
+        load: picture id -> the decoded picture; raises BrokenRecord when it cannot.
     """
 
     key: str

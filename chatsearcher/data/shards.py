@@ -170,14 +170,22 @@ class Shards:
                         current, slots = key, {}
                     whole = member.offset_data + member.size <= size
                     slots[slot] = (member.offset_data, member.size if whole else -2)
+                self._check_end(path, tar.offset)
         except tarfile.ReadError as error:
             if current is None:
                 raise ValueError(
                     f"{path}: not an uncompressed tar file ({error}); unpack .tar.gz shards first"
                 ) from error
-            reason = f"the shard is cut off after {len(self.keys)} records of the set: {error}"
-            self.remarks.append(Remark(str(path), "skipped", reason))
+            self.remarks.append(Remark(str(path), "skipped", f"the shard is cut off: {error}"))
         self._close(number, current, slots)
+
+    def _check_end(self, path: Path, offset: int) -> None:
+        """``tarfile`` takes a broken header for the end, in silence; an end is a block of zeros."""
+        with open(path, "rb") as file:
+            file.seek(offset)
+            if file.read(512) != bytes(512):
+                reason = f"the shard is cut off or damaged at byte {offset}: no end mark there"
+                self.remarks.append(Remark(str(path), "skipped", reason))
 
     def _close(self, number: int, key: str | None, slots: dict[str, tuple[int, int]]) -> None:
         """Take the record in, if it is whole."""

@@ -32,19 +32,24 @@ def processor() -> ChatSearcherProcessor:
     return ChatSearcherProcessor(images, nano_tokenizer(words * 4, 300), num_query_tokens=QUERIES)
 
 
-def webp(colour: tuple[int, int, int], size: tuple[int, int] = (20, 16)) -> bytes:
+def _webp(colour: tuple[int, int, int]) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "WEBP", lossless=True)
+    Image.new("RGB", (20, 16), colour).save(buffer, "WEBP", lossless=True)
     return buffer.getvalue()
 
 
-def record(key: str, text: str, colour: int = 0, **metadata: Any) -> list[Entry]:
+@pytest.fixture
+def entries() -> Callable[..., list[Entry]]:
     """The three files of one record, as img2dataset writes them."""
-    return [
-        (f"{key}.webp", webp((colour, 255 - colour, 7))),
-        (f"{key}.txt", text.encode()),
-        (f"{key}.json", json.dumps({"key": key, **metadata}).encode()),
-    ]
+
+    def make(key: str, text: str = "", colour: int = 0, **metadata: Any) -> list[Entry]:
+        return [
+            (f"{key}.webp", _webp((colour, 255 - colour, 7))),
+            (f"{key}.txt", (text or f"words of {key}").encode()),
+            (f"{key}.json", json.dumps({"key": key, **metadata}).encode()),
+        ]
+
+    return make
 
 
 @pytest.fixture
