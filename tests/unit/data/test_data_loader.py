@@ -134,8 +134,6 @@ def test_broken_records_are_counted_and_nothing_takes_their_place(
         assert sorted(key[-2:] for key in batch.keys) == ["k0", "k1", "k2", "k3", "k4"]
     assert source.report.counts == {"skipped": 3}
     assert [r.key for r in source.report.remarks.values()] == [f"{tmp_path.name}/train/bad"]
-        f"{tmp_path.name}/train/bad"
-    ]
     assert caplog.text.count("skipped ") == 1, "logged once, however many epochs meet it"
     assert source.report.summary().startswith("skipped: 3 times, 1 different items\n  ")
 
