@@ -33,6 +33,8 @@ WORLD = Registry(
     "part of the picture world",
     {
         "sets": "chatsearcher.world.sets:load_set",
+        "hash": "chatsearcher.world.sets:set_hash",
+        "frozen": "chatsearcher.world.sets:frozen_hashes",
         "pictures": "chatsearcher.world.pictures:load",
         "decisions": "chatsearcher.world.sets:decision_rounds",
     },
@@ -68,10 +70,25 @@ class WorldBenchmark:
         context = context or Context()
         started = time.perf_counter()
         queries = self.queries()
+        data = check_frozen(queries)
         outcome = run_single_query(system, queries, load_picture, context.vectors, context.progress)
-        return summarise(
-            self.name, queries, outcome, system, context.spec, time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        return summarise(self.name, queries, outcome, system, context.spec, seconds, data)
+
+
+def check_frozen(queries: QuerySet) -> str:
+    """The set's hash; a set that is not the published one is refused.
+
+    Raises:
+        ValueError: the set came out otherwise than when it was frozen.
+    """
+    found, frozen = WORLD["hash"](queries), WORLD["frozen"]()
+    if frozen.get(queries.name) != found:
+        raise ValueError(
+            f"{queries.name} came out with hash {found[:12]}, frozen is "
+            f"{str(frozen.get(queries.name))[:12]}; its figures would not compare with any other"
         )
+    return found
 
 
 def summarise(
@@ -81,8 +98,13 @@ def summarise(
     retriever: Retriever,
     spec: str = "",
     seconds: float = 0.0,
+    data: str | None = None,
 ) -> Result:
-    """The set's figures, in percent."""
+    """The set's figures, in percent.
+
+    Args:
+        data: the data's checksum; by default that of ``set_checksum``.
+    """
     hits = hit_matrix(outcome.ranks)
     metrics = {f"R@{k}": 100 * recall_at(outcome.ranks, k) for k in KS}
     metrics["mean recall"] = 100 * float(hits.mean())
@@ -107,7 +129,7 @@ def summarise(
             "candidates, fewest": int(outcome.candidates.min()),
             "neighbours, fewest": int(outcome.rivals.min()),
         },
-        data=set_checksum(queries),
+        data=data or set_checksum(queries),
         retriever={"spec": spec, "fingerprint": retriever.fingerprint},
         settings={"metric": retriever.metric},
         seconds=seconds,

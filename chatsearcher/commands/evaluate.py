@@ -29,6 +29,7 @@ def register(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the benchmarks, write the results, print the table."""
     from chatsearcher.benchmarks import BENCHMARKS, SUITES, Context, expand
+    from chatsearcher.benchmarks.progress import show_progress
     from chatsearcher.benchmarks.results import result_table, write_results
     from chatsearcher.benchmarks.single_query import GalleryVectors
     from chatsearcher.benchmarks.world import suite_result
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     context = Context(
         spec=arguments.retriever,
         vectors=GalleryVectors(arguments.cache),
-        progress=None if arguments.quiet else _show,
+        progress=None if arguments.quiet else show_progress,
     )
     results = []
     for name in names:
@@ -55,8 +56,3 @@ def run(arguments: argparse.Namespace) -> int:
         write_results(arguments.out, results)
     print(result_table(results))
     return 0
-
-
-def _show(what: str, done: int, total: int) -> None:
-    end = "\n" if done >= total else ""
-    print(f"\r  {what} {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,174 @@
+"""ChatSearcher as a retriever and an assistant: a saved model folder, ready to search and talk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from chatsearcher.device import pick_device, pick_dtype
+from chatsearcher.dialogue import Dialogue
+from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor, EncodedSample
+from chatsearcher.retriever import Metric
+from chatsearcher.retrievers import weights_fingerprint
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+CALIBRATION = "calibration.json"  # written by eval/calibrate.py
+
+
+class ChatSearcherRetriever:
+    """A trained ChatSearcher.
+
+    Args:
+        model: any :class:`ChatSearcherModel`; it is put into evaluation mode and moved.
+        processor: the one it was trained with.
+        device: where to compute; the best there is by default.
+        dtype: of the weights; by default what the device multiplies fast.
+        image_batch: pictures encoded at once.
+        token_budget: positions (rows x longest row) of dialogues encoded at once.
+
+    Attributes:
+        no_match_threshold: the score below which nothing fits; None where it is not calibrated.
+    """
+
+    metric: Metric = "cosine"
+
+    def __init__(
+        self,
+        model: ChatSearcherModel,
+        processor: ChatSearcherProcessor,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        image_batch: int = 128,
+        token_budget: int = 16_384,
+    ) -> None:
+        self.device = pick_device(None if device is None else str(device))
+        self.fingerprint = image_fingerprint(model)  # before the weights are narrowed
+        self.model = model.eval().requires_grad_(False)
+        self.model.to(device=self.device, dtype=dtype or pick_dtype(self.device))
+        self.processor = processor
+        self.image_batch = image_batch
+        self.token_budget = token_budget
+        self.no_match_threshold: float | None = None
+        self.embedding_dim = int(model.config.embedding_dim)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the language model computes in."""
+        return next(self.model.llm.parameters()).dtype
+
+    def encode_images(self, images: Sequence[PILImage]) -> np.ndarray:
+        """RGB pictures of any size -> [N, D] float32 unit vectors."""
+        parts = [np.zeros((0, self.embedding_dim), dtype=np.float32)]
+        for start in range(0, len(images), self.image_batch):
+            pixels = self.processor.pixel_values(images[start : start + self.image_batch])
+            vectors = self.model.encode_images(pixels.to(self.device))
+            parts.append(vectors.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def encode_queries(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
+        """Dialogues, pictures decoded -> [Q, D] float32 unit vectors.
+
+        Dialogues of similar length are encoded together; the result does not depend on which.
+
+        Raises:
+            ValueError: a picture that is not decoded, or a dialogue longer than the model reads.
+        """
+        samples = [
+            self.processor.encode_query(dialogue, key=dialogue.id or str(number))
+            for number, dialogue in enumerate(dialogues)
+        ]
+        self._check_lengths(samples)
+        vectors = np.zeros((len(samples), self.embedding_dim), dtype=np.float32)
+        for rows in self._batches(samples):
+            batch = self.processor.batch([samples[row] for row in rows]).to(self.device)
+            vectors[rows] = self.model.encode_queries(batch).float().cpu().numpy()
+        return vectors
+
+    def _batches(self, samples: Sequence[EncodedSample]) -> Iterator[list[int]]:
+        """Rows of similar length, the longest first, within the token budget."""
+        order = sorted(range(len(samples)), key=lambda row: -len(samples[row].input_ids))
+        start = 0
+        while start < len(order):
+            longest = len(samples[order[start]].input_ids)
+            count = max(1, self.token_budget // longest)
+            yield order[start : start + count]
+            start += count
+
+    def _check_lengths(self, samples: Sequence[EncodedSample]) -> None:
+        config = self.model.config.llm_config.get_text_config()
+        most = getattr(config, "max_position_embeddings", None)
+        for sample in samples:
+            if most is not None and len(sample.input_ids) > most:
+                raise ValueError(
+                    f"dialogue {sample.key!r} has {len(sample.input_ids)} positions, the language "
+                    f"model reads {most}; leave out its oldest turns"
+                )
+
+
+def image_fingerprint(model: ChatSearcherModel) -> str:
+    """A name for what decides the image vectors: tower, key projection, preprocessing."""
+    tower = "tower." if model.average_tower is None else "average_tower."
+    tensors = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith((tower, "key_projection."))
+    }
+    if model.key_projection.average is not None:  # the average encodes; the trained weight does not
+        tensors.pop("key_projection.weight")
+    config = model.config
+    settings = {
+        "tower": config.tower_config,
+        "size": config.image_size,
+        "mean": config.image_mean,
+        "std": config.image_std,
+    }
+    return weights_fingerprint(tensors, settings)
+
+
+def load(argument: str, device: str | None = None) -> ChatSearcherRetriever:
+    """A saved ChatSearcher by its folder.
+
+    Raises:
+        FileNotFoundError: the folder is not there, or holds no saved model.
+        ValueError: a calibration of other weights.
+    """
+    folder = Path(argument)
+    for name, what in (("config.json", "model"), ("processor_config.json", "processor")):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {name}; expected a {what} saved with save_pretrained, as "
+                "train/stage2.py leaves it"
+            )
+    model = ChatSearcherModel.from_pretrained(folder, dtype="auto")
+    processor = ChatSearcherProcessor.from_pretrained(folder)
+    retriever = ChatSearcherRetriever(model, processor, device)
+    retriever.no_match_threshold = read_threshold(folder, retriever.fingerprint)
+    return retriever
+
+
+def read_threshold(folder: Path, fingerprint: str) -> float | None:
+    """The calibrated threshold of a checkpoint, or None where there is none.
+
+    Raises:
+        ValueError: the file is of another shape, or belongs to other weights.
+    """
+    path = folder / CALIBRATION
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        threshold, theirs = float(record["no_match_threshold"]), record["fingerprint"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error!r}; write it anew with eval/calibrate.py") from error
+    if theirs != fingerprint:
+        raise ValueError(
+            f"{path} was made for other weights; run `python eval/calibrate.py {folder}` again"
+        )
+    return threshold

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chatsearcher.dialogue import Dialogue, Image
+from chatsearcher.model import ChatSearcherModel
+from chatsearcher.retriever import Retriever
+from chatsearcher.retrievers import load_retriever
+from chatsearcher.retrievers.chatsearcher import ChatSearcherRetriever, image_fingerprint
+from tests.fixtures.tiny import picture, tiny_config, tiny_processor
+
+
+def build(seed: int = 0, **changes) -> ChatSearcherModel:
+    torch.manual_seed(seed)
+    return ChatSearcherModel(tiny_config(**changes))
+
+
+def retriever(**options) -> ChatSearcherRetriever:
+    return ChatSearcherRetriever(build(), tiny_processor(), "cpu", torch.float32, **options)
+
+
+def shown(number: int) -> Image:
+    return Image(f"picture {number}", pixels=picture(number))
+
+
+TALKS = [
+    Dialogue().user("a red cat"),
+    Dialogue().user("two blue birds", shown(1)).assistant(shown(2)).user("the same but at night"),
+    Dialogue().user(shown(3), "how many dogs?").assistant("three").user("show me a green chair"),
+    Dialogue().user("a cat"),
+]
+
+
+def test_it_is_a_retriever_of_unit_vectors() -> None:
+    system = retriever()
+    assert isinstance(system, Retriever)
+    for vectors in (
+        system.encode_images([picture(1), picture(2, 50)]),
+        system.encode_queries(TALKS),
+    ):
+        assert vectors.dtype == np.float32
+        assert vectors.shape[1] == system.embedding_dim
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert system.encode_images([]).shape == (0, system.embedding_dim)
+    assert system.encode_queries([]).shape == (0, system.embedding_dim)
+
+
+def test_the_batch_does_not_matter() -> None:
+    pictures = [picture(number, size=28 + number) for number in range(5)]
+    whole, single = retriever(), retriever(image_batch=1, token_budget=1)
+    assert [len(rows) for rows in single._batches(_samples(single))] == [1] * len(TALKS)
+    assert len(list(whole._batches(_samples(whole)))) == 1
+    np.testing.assert_allclose(  # measured 1e-7
+        whole.encode_images(pictures), single.encode_images(pictures), atol=1e-6
+    )
+    np.testing.assert_allclose(  # measured 1e-7
+        whole.encode_queries(TALKS), single.encode_queries(TALKS), atol=1e-6
+    )
+    shuffled = whole.encode_queries(TALKS[::-1])[::-1]
+    np.testing.assert_allclose(whole.encode_queries(TALKS), shuffled, atol=1e-5)
+
+
+def _samples(system: ChatSearcherRetriever):
+    return [system.processor.encode_query(dialogue) for dialogue in TALKS]
+
+
+def test_words_and_pictures_both_change_the_query() -> None:
+    system = retriever()
+    base = Dialogue().user("a cat", shown(1)).assistant("which?").user("the red one")
+    others = [
+        Dialogue().user("a dog", shown(1)).assistant("which?").user("the red one"),
+        Dialogue().user("a cat", shown(2)).assistant("which?").user("the red one"),
+        Dialogue().user("a cat", shown(1)).assistant("what?").user("the red one"),
+    ]
+    vectors = system.encode_queries([base, *others])
+    for vector in vectors[1:]:
+        assert np.abs(vectors[0] - vector).max() > 1e-5  # untrained: small, but above rounding
+
+
+def test_save_and_load_give_the_same_vectors(tmp_path: Path) -> None:
+    model = build()
+    first = ChatSearcherRetriever(model, tiny_processor(), "cpu", torch.float32)
+    model.save_pretrained(tmp_path)
+    first.processor.save_pretrained(tmp_path)
+    second = load_retriever(str(tmp_path), "cpu")
+    assert second.fingerprint == first.fingerprint
+    again = ChatSearcherRetriever(
+        ChatSearcherModel.from_pretrained(tmp_path), second.processor, "cpu", torch.float32
+    )
+    np.testing.assert_array_equal(again.encode_queries(TALKS), first.encode_queries(TALKS))
+    pictures = [picture(1), picture(2)]
+    np.testing.assert_array_equal(again.encode_images(pictures), first.encode_images(pictures))
+
+
+def test_the_fingerprint_follows_what_makes_image_vectors() -> None:
+    model = build()
+    name = image_fingerprint(model)
+    assert image_fingerprint(build()) == name
+    with torch.no_grad():
+        model.query_projection.weight += 1
+        model.queue.features += 1
+        model.key_projection.weight += 1  # the average encodes, not this one
+    assert image_fingerprint(model) == name
+    with torch.no_grad():
+        model.key_projection.average.value += 1
+    assert image_fingerprint(model) != name
+    assert image_fingerprint(build(seed=1)) != name
+    plain = build(momentum=0.0)
+    before = image_fingerprint(plain)
+    with torch.no_grad():
+        plain.key_projection.weight += 1
+    assert image_fingerprint(plain) != before
+
+
+def test_bad_dialogues_are_refused() -> None:
+    system = retriever()
+    with pytest.raises(ValueError, match="has no pixels"):
+        system.encode_queries([Dialogue().user("x", Image("file"))])
+    with pytest.raises(ValueError, match="oldest turns"):
+        system.encode_queries([Dialogue(id="long").user("cat " * 400)])
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no config\.json"):
+        load_retriever(str(tmp_path))
+
+
+def test_a_calibration_belongs_to_its_weights(tmp_path: Path) -> None:
+    model = build()
+    model.save_pretrained(tmp_path)
+    tiny_processor().save_pretrained(tmp_path)
+    assert load_retriever(str(tmp_path), "cpu").no_match_threshold is None
+    path = tmp_path / "calibration.json"
+    record = {"no_match_threshold": 0.25, "fingerprint": image_fingerprint(model)}
+    path.write_text(json.dumps(record))
+    assert load_retriever(str(tmp_path), "cpu").no_match_threshold == 0.25
+    path.write_text(json.dumps({**record, "fingerprint": "other"}))
+    with pytest.raises(ValueError, match="other weights"):
+        load_retriever(str(tmp_path), "cpu")
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="write it anew"):
+        load_retriever(str(tmp_path), "cpu")
