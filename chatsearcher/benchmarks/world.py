@@ -36,7 +36,8 @@ WORLD = Registry(
         "hash": "chatsearcher.world.sets:set_hash",
         "frozen": "chatsearcher.world.sets:frozen_hashes",
         "pictures": "chatsearcher.world.pictures:load",
-        "decisions": "chatsearcher.world.sets:decision_rounds",
+        "decisions": "chatsearcher.world.streams:decision_rounds",
+        "acknowledgements": "chatsearcher.world.dialogues:NOTED",
     },
 )
 KS = (1, 5, 10)
