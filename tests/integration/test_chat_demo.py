@@ -13,6 +13,7 @@ from chatsearcher.commands import demo
 from chatsearcher.conversation.script import read_script
 from chatsearcher.demo.gallery import demo_ids, open_demo_gallery
 from chatsearcher.world.pictures import parse
+from chatsearcher.world.scene import Edit
 from tests.fixtures.oracle import WorldOracle
 
 SIZE = 200
@@ -63,12 +64,15 @@ def test_every_answer_is_right_when_the_world_is_read_exactly(tmp_path, oracle, 
     picked = re.findall(r"Picked \d+: (.+)", printed)
     scenes = [next(parse(id)[0] for id in gallery.ids if _matches(id, name)) for name in picked]
     first, night, two, banana = scenes
-    assert night == first.apply(next(e for e in first.edits() if e.value == "night"))
+    assert night == first.apply(Edit("time", 0, "night"))
     assert f"{night.things[0].pattern.capitalize()}." in printed
-    assert two.time == "night"
+    assert "No, there is one cat." in printed
+    assert two == night.apply(
+        next(e for e in night.edits() if e.attribute == "count" and e.value == 2)
+    )
     assert banana.find("banana") is not None
     assert banana.find("cat") == two.find("cat")
-    assert page.read_text(encoding="utf-8").count('<li class="round"') == 6
+    assert page.read_text(encoding="utf-8").count('<li class="round"') == 7
 
 
 def _matches(id: str, printed: str) -> bool:
