@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from chatsearcher.world.lexicon import (
     NUMBERS,
@@ -21,9 +22,26 @@ from chatsearcher.world.lexicon import (
 )
 from chatsearcher.world.reading import LOOK_NAMES, Description, Said, read
 from chatsearcher.world.scene import Edit, Scene, Split, Thing
+from chatsearcher.world.vocabulary import (
+    COLOURS,
+    COUNTS,
+    KINDS,
+    PATTERNS,
+    PLACES,
+    SETTINGS,
+    SIZES,
+    TIMES,
+)
 from chatsearcher.world.wishes import wish_phrase
 
 _LOOKS = frozenset(LOOK_NAMES)
+_VALUES: dict[str, tuple[Any, ...]] = {
+    "colour": COLOURS,
+    "pattern": PATTERNS,
+    "size": SIZES,
+    "count": COUNTS,
+}
+_ATTRIBUTES = sorted([*_VALUES, "kind", "place", "setting", "time"])
 # Where a clause goes: {n} stands for noun phrases ("two blue cats on a beach"),
 # {v} for commands ("make the cats blue and put them on a beach").
 NOMINAL = (
@@ -46,17 +64,37 @@ def choose_edits(
     The kind of attribute is drawn first, so that rare ones (time, place) are as frequent as others.
     """
     while True:
-        table: dict[str, list[Edit]] = {}
-        for edit in scene.edits():
-            table.setdefault(edit.attribute, []).append(edit)
-        chosen: list[Edit] = []
-        for attribute in rng.sample(sorted(table), min(number_of, len(table))):
-            chosen.append(rng.choice(table[attribute]))
+        chosen = []
+        for attribute in rng.sample(_ATTRIBUTES, number_of):
+            values = _other_values(scene, attribute)
+            index, value = values[rng.randrange(len(values))]
+            chosen.append(Edit(attribute, index, value))
         attributes = {edit.attribute for edit in chosen}
         if len(scene.things) == 2 and {"kind", "place"} <= attributes:
             continue
         if split is None or apply_all(scene, chosen).split == split:
             return tuple(chosen)
+
+
+def _other_values(scene: Scene, attribute: str) -> list[tuple[int, Any]]:
+    """(index of the thing, value) of every edit of the attribute, as ``Scene.edits`` has them."""
+    if attribute in ("setting", "time"):
+        choices: tuple[Any, ...] = SETTINGS if attribute == "setting" else TIMES
+        return [(0, value) for value in choices if value != getattr(scene, attribute)]
+    if attribute == "place":
+        alone = len(scene.things) == 1
+        places = PLACES if alone else ("left", "right", "top", "bottom")
+        return [(0, value) for value in places if value != scene.things[0].place]
+    if attribute == "kind":
+        kinds = {thing.kind for thing in scene.things}
+        others = [kind for kind in KINDS if kind not in kinds]
+        return [(index, kind) for index in range(len(scene.things)) for kind in others]
+    return [
+        (index, value)
+        for index, thing in enumerate(scene.things)
+        for value in _VALUES[attribute]
+        if value != getattr(thing, attribute)
+    ]
 
 
 def apply_all(scene: Scene, edits: Sequence[Edit]) -> Scene:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
 from chatsearcher.dialogue import Dialogue, Image, Text
@@ -99,7 +100,7 @@ def conversations(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str
     """(key, dialogue that ends in an assistant's turn) for ever: tellings, instructions, modes."""
 
     def make(rng: random.Random) -> Dialogue:
-        return conversation(split, rng, lambda scene: picture(scene, rng))
+        return conversation(split, rng, partial(picture, rng=rng))
 
     return _stream("conversation", split, seed, start, make)
 
@@ -107,19 +108,20 @@ def conversations(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str
 def decision_rounds(split: Split, count: int, seed: int = 0) -> list[Decision]:
     """Rounds on which the decision between words and a picture is measured.
 
-    One round of each of ``count`` conversations of a stream that training does not draw from.
+    All rounds of the conversations of a stream that training does not draw from.
     """
-    found = []
-    for index in range(count):
+    found: list[Decision] = []
+    index = 0
+    while len(found) < count:
         rng = item_rng("decision", split, seed, index)
-        dialogue = conversation(split, rng, lambda scene, rng=rng: picture(scene, rng))
-        answers = [at for at, turn in enumerate(dialogue.turns) if turn.role == "assistant"]
-        at = rng.choice(answers)
-        turn = dialogue.turns[at]
-        name = f"decision/{split}/{seed}/{index}"
-        prefix = Dialogue(dialogue.turns[:at], name)
-        if turn.images:
-            found.append(Decision(prefix, "picture", turn.images[0].id))
-        else:
-            found.append(Decision(prefix, "words", turn.text))
-    return found
+        dialogue = conversation(split, rng, partial(picture, rng=rng))
+        for at, turn in enumerate(dialogue.turns):
+            if turn.role != "assistant":
+                continue
+            prefix = Dialogue(dialogue.turns[:at], f"decision/{split}/{seed}/{index}/{at}")
+            if turn.images:
+                found.append(Decision(prefix, "picture", turn.images[0].id))
+            else:
+                found.append(Decision(prefix, "words", turn.text))
+        index += 1
+    return found[:count]
