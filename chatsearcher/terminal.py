@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from chatsearcher.conversation import Answer, Candidate, Conversation
+from chatsearcher.conversation import Candidate, Conversation
 from chatsearcher.conversation.script import Action, perform
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Terminal:
         self.colour = has_colour(self.out)
         self.pictures = draws_pictures(self.out) if pictures is None else pictures
         self.export = export
-        self._column = 0
+        self._streamed = ""
 
     def run(self) -> int:
         """Converse until the person leaves; returns the exit status, 0."""
@@ -115,30 +115,27 @@ class Terminal:
         self._print(f"\n{self._bold('you ›')} {words}\n")
 
     def act(self, action: Action) -> None:
-        """Make the action's move and print the answer, its words as they come."""
-        self._column = 0
-        self.show(action, perform(self.conversation, action, self.stream))
+        """Make the action's move and print the answer, its words as they come.
 
-    def show(self, action: Action, answer: Answer) -> None:
-        """Print an answer whose words have not been streamed."""
-        if action.verb == "pick":
-            picked = self.conversation.rounds[-1].answer
-            assert picked is not None
+        Raises:
+            ValueError, OSError: the move cannot be made; nothing has changed then.
+        """
+        candidates = self.conversation.candidates
+        if action.verb == "pick" and 1 <= action.value <= len(candidates):
+            picked = candidates[action.value - 1]
             self._print(f"Picked {picked.number}: {_short(picked.id)}\n")
-        elif action.verb == "undo":
+        self._streamed = ""
+        answer = perform(self.conversation, action, self._stream)
+        if action.verb == "undo":
             self._print(f"Taken back. {self._standing()}\n")
-        if answer.text and not self._column:
-            self._print(answer.text)
-        if self._column:
+        if rest := answer.text.removeprefix(self._streamed).strip():
+            self._print(f" {rest}" if self._streamed else rest)
+        if answer.text:
             self._print("\n")
         if answer.candidates:
             self._candidates(answer.candidates)
-        if not answer.fits and not answer.candidates and action.verb != "more":
+        elif not answer.fits and action.verb == "say":
             self._print(self._dim("`more` shows the nearest pictures all the same.") + "\n")
-
-    def stream(self, words: str) -> None:
-        """Print a piece of the assistant's words as it comes."""
-        self._print(words)
 
     # ------------------------------------------------------------------ inside
 
@@ -180,10 +177,13 @@ class Terminal:
             labels = (f"{one.number}".center(_PICTURE_SIDE) for one in row)
             self._print(self._bold("  ".join(labels).rstrip()) + "\n")
 
+    def _stream(self, words: str) -> None:
+        self._streamed += words
+        self._print(words)
+
     def _print(self, text: str) -> None:
         self.out.write(text)
         self.out.flush()
-        self._column = 0 if text.endswith("\n") else self._column + len(text)
 
     def _bold(self, text: str) -> str:
         return f"\x1b[1m{text}\x1b[0m" if self.colour else text

@@ -123,6 +123,8 @@ def _round(
         for candidate in one.shown:
             yield _card(conversation, candidate, one, uri)
         yield "</ol>"
+    if one.continuation:
+        yield f'<div class="bubble after"><p>{escape(one.continuation)}</p></div>'
     yield "</section></li>"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -42,6 +42,15 @@ class Search(Protocol):
     def search(
         self, queries: np.ndarray, k: int, exclude: Sequence[Collection[int]] | None = None
     ) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """An assistant whose answer may go on in words after the picture that was picked."""
+
+    def go_on(self, dialogue: Dialogue, on_text: Callable[[str], None] | None = None) -> str:
+        """The words after the picture that ends the assistant's open answer; mostly none."""
+        ...
 
 
 class Conversation:
@@ -154,8 +163,11 @@ class Conversation:
         words = one.text if fits else " ".join(part for part in (one.text, NOTHING_FITS) if part)
         return Answer(words, one.shown, fits, reply.search_probability)
 
-    def pick(self, number: int) -> Answer:
+    def pick(self, number: int, on_text: Callable[[str], None] | None = None) -> Answer:
         """Take a candidate as the assistant's answer; another pick of the same round replaces it.
+
+        Args:
+            on_text: receives the words with which the answer goes on, if there are any.
 
         Raises:
             ValueError: no candidate of that number is on offer.
@@ -164,8 +176,13 @@ class Conversation:
         if not 1 <= number <= len(one.shown):
             offer = f"1 to {len(one.shown)} are" if one.shown else "none is"
             raise ValueError(f"there is no candidate {number}: {offer} shown; `more` shows others")
-        self._replace_last(replace(one, picked=number))
-        return Answer()
+        one = replace(one, picked=number, continuation="")
+        if isinstance(self._system, GoesOn):
+            turns = [turn for each in (*self.rounds[:-1], one) for turn in self._turns(each)]
+            words = self._system.go_on(Dialogue(tuple(turns)), on_text)
+            one = replace(one, continuation=words)
+        self._replace_last(one)
+        return Answer(one.continuation)
 
     def more(self) -> Answer:
         """The next candidates of the same search; their numbers go on."""
@@ -187,7 +204,7 @@ class Conversation:
         if not one.shown:
             raise ValueError("no candidates are shown; `more` shows them")
         rejected = (*one.rejected, *(candidate.id for candidate in one.shown))
-        one = replace(one, shown=(), picked=None, rejected=rejected)
+        one = replace(one, shown=(), picked=None, continuation="", rejected=rejected)
         state = replace(self.state, rounds=(*self.rounds[:-1], one))
         one = replace(one, shown=self._search(one, self._left_out(state)))
         self._replace_last(one)
@@ -256,6 +273,8 @@ class Conversation:
             content.append(self.picture(one.answer.id, pixels))
         elif one.query is not None:
             content.append(Text(NOTHING_FITS))
+        if one.continuation:
+            content.append(Text(one.continuation))
         return (one.user, Turn("assistant", tuple(content)))
 
     def picture(self, id: str, pixels: bool = True) -> Image:

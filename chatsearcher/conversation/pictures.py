@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 def as_image(image: str | PILImage | Image) -> Image:
-    """A dialogue's picture, decoded, from a path, pixels, or a picture that may lack its pixels."""
+    """A dialogue's picture, decoded, from a path, pixels, or a picture that may lack its pixels.
+
+    A new picture is named after its content: a file that changes is another picture.
+    """
     if isinstance(image, Image):
         if image.pixels is not None:
             return image
         return replace(image, pixels=open_image(image.path or image.id))
-    if isinstance(image, str):
-        return Image(image, path=image, pixels=open_image(image))
-    digest = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()
-    return Image(f"attached:{digest[:16]}", pixels=image.convert("RGB"))
+    path = image if isinstance(image, str) else None
+    pixels = open_image(image) if isinstance(image, str) else image.convert("RGB")
+    digest = hashlib.sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest()
+    return Image(f"attached:{digest[:16]}", path, pixels)

@@ -114,6 +114,8 @@ def _round_to_json(one: Round) -> dict[str, Any]:
     if one.query is not None:
         record["query"] = base64.b64encode(np.asarray(one.query, dtype="<f4").tobytes()).decode()
         record["picked"] = one.picked
+        if one.continuation:
+            record["continuation"] = one.continuation
         record["shown"] = [
             {"id": c.id, "score": c.score, **({"caption": c.caption} if c.caption else {})}
             for c in one.shown
@@ -134,4 +136,5 @@ def _round_from_json(user: Turn, record: Mapping[str, Any]) -> Round:
         tuple(record["rejected"]),
         record.get("picked"),
         record["fits"],
+        continuation=record.get("continuation", ""),
     )

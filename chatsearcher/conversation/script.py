@@ -81,7 +81,7 @@ def perform(
     if action.verb == "say":
         return conversation.say(action.value, action.images, on_text)
     if action.verb == "pick":
-        return conversation.pick(action.value)
+        return conversation.pick(action.value, on_text)
     if action.verb == "more":
         return conversation.more()
     if action.verb == "none":

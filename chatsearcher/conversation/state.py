@@ -45,6 +45,7 @@ class Round:
         shown: the candidates that can be picked, in the order of their numbers.
         rejected: ids turned down in this round, in the order they were shown.
         picked: the number of the picked candidate.
+        continuation: the assistant's words after the picked picture.
     """
 
     user: Turn
@@ -55,6 +56,7 @@ class Round:
     picked: int | None = None
     fits: bool = True
     search_probability: float = field(default=float("nan"), compare=False)
+    continuation: str = ""
 
     @property
     def answer(self) -> Candidate | None:

@@ -13,7 +13,13 @@ from PIL import Image as PILImages
 
 from chatsearcher.conversation import NOTHING_FITS, NOTHING_LEFT, Conversation
 from chatsearcher.dialogue import Dialogue, Image, read_jsonl, write_jsonl
-from tests.fixtures.colours import ColourAssistant, ColourRetriever, NearestIndex, palette
+from tests.fixtures.colours import (
+    ColourAssistant,
+    ColourRetriever,
+    NearestIndex,
+    TalkativeAssistant,
+    palette,
+)
 
 
 def talk(k: int = 3, threshold: float | None = None, plain: bool = False) -> Conversation:
@@ -91,6 +97,36 @@ def test_a_question_is_answered_in_words_about_the_pick():
     # The words stay in the history, and the picture is still the last one.
     assert [turn.text for turn in conversation.dialogue.turns][-1] == "It is blue."
     assert ids(conversation.say("darker"))[0] == "blue-128"
+
+
+def test_the_answer_goes_on_after_the_pick():
+    gallery = palette()
+    conversation = Conversation(TalkativeAssistant(), gallery, NearestIndex(gallery.vectors), k=5)
+    assert conversation.say("something red and yellow").text == "Let me see."
+    heard: list[str] = []
+    said = []
+    numbers = {candidate.id: candidate.number for candidate in conversation.candidates}
+    for number in (numbers["yellow"], numbers["red"]):
+        answer = conversation.pick(number, heard.append)
+        said.append(answer.text)
+        turn = conversation.dialogue.turns[-1]
+        assert [type(part).__name__ for part in turn.content] == ["Text", "Image", "Text"]
+        assert turn.text == f"Let me see. {answer.text}"
+    assert heard == said
+    assert said == ["It is yellow.", "It is red."]
+    conversation.undo()
+    assert conversation.dialogue.turns[-1].text == f"Let me see. {said[0]}"
+    conversation.none_of_these()
+    assert conversation.dialogue.turns[-1].text == "Let me see."
+
+
+def test_a_file_that_changes_is_another_picture(tmp_path: Path):
+    path = tmp_path / "mine.png"
+    names = []
+    for colour in ((0, 0, 255), (0, 0, 255), (255, 0, 0)):
+        PILImages.new("RGB", (4, 4), colour).save(path)
+        names.append(talk().attach(str(path)).id)
+    assert names[0] == names[1] != names[2]
 
 
 def test_more_goes_on_and_its_numbers_can_be_picked():
@@ -333,6 +369,18 @@ def test_a_saved_conversation_goes_on_as_if_it_had_never_stopped(tmp_path_factor
         assert make(loaded, move) == make(conversation, move)
         assert [one.shown for one in loaded.rounds] == [one.shown for one in conversation.rounds]
         assert loaded.state.rejected == conversation.state.rejected
+
+
+def test_continuations_are_kept_in_files(tmp_path: Path):
+    gallery = palette()
+    index = NearestIndex(gallery.vectors)
+    conversation = Conversation(TalkativeAssistant(), gallery, index)
+    conversation.say("red")
+    conversation.pick(2)
+    conversation.save(tmp_path / "t.jsonl")
+    loaded = Conversation.load(tmp_path / "t.jsonl", TalkativeAssistant(), gallery, index)
+    assert loaded.rounds == conversation.rounds
+    assert loaded.dialogue == conversation.dialogue
 
 
 def test_the_file_is_in_the_dialogue_format(tmp_path: Path):

@@ -14,7 +14,7 @@ from chatsearcher.conversation import Conversation
 from chatsearcher.conversation.script import Action
 from chatsearcher.terminal import Terminal, half_blocks, one_path, parse_line
 from chatsearcher.transcript import write_page
-from tests.fixtures.colours import ColourAssistant, NearestIndex, palette
+from tests.fixtures.colours import ColourAssistant, NearestIndex, TalkativeAssistant, palette
 
 
 def converse(lines: list[object], **options) -> tuple[str, Conversation]:
@@ -152,6 +152,22 @@ def test_nothing_fits_and_more(tmp_path: Path):
     assert "Nothing in the gallery fits that." in out
     assert "`more` shows the nearest pictures all the same." in out
     assert out.index("`more` shows") < out.index("  1 ")
+
+
+def test_streamed_words_and_the_rest_are_printed_once():
+    gallery = palette()
+    conversation = Conversation(
+        TalkativeAssistant(), gallery, NearestIndex(gallery.vectors), k=2, threshold=-0.3
+    )
+    out = io.StringIO()
+    terminal = Terminal(conversation, out)
+    terminal.handle("red and blue")
+    assert out.getvalue().startswith("Let me see. Nothing in the gallery fits that.\n`more`")
+    terminal.handle("green")
+    out.truncate(0)
+    out.seek(0)
+    terminal.handle("pick 2")
+    assert out.getvalue() == "Picked 2: green-192\nIt is green.\n"
 
 
 def test_attach_save_and_export(tmp_path: Path):
