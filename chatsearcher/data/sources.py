@@ -16,6 +16,8 @@ SOURCES = Registry(
     "data source",
     {
         "world-pairs": "chatsearcher.data.world:WorldPairs",
+        "world-look-alikes": "chatsearcher.data.world:WorldLookAlikes",
+        "world-searches": "chatsearcher.data.world:WorldSearches",
         "world-documents": "chatsearcher.data.world:WorldDocuments",
         "world-conversations": "chatsearcher.data.world:WorldConversations",
         "shard-pairs": "chatsearcher.data.shard_sources:ShardPairs",

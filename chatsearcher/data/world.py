@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from functools import partial
+from functools import lru_cache, partial
 
 from chatsearcher.data.records import Record, Remark, SourceConfig
 from chatsearcher.dialogue import Image, Part, Text
 from chatsearcher.world import pictures, streams
+from chatsearcher.world.scene import Split
 
 
 class _World:
@@ -27,6 +28,21 @@ class WorldPairs(_World):
         return Record(key, either_first(tuple(parts), key), self.load)
 
 
+class WorldLookAlikes(_World):
+    """Pairs in runs of four whose pictures differ in one attribute: hard negatives."""
+
+    def item(self, index: int) -> Record:
+        key, group = _look_alikes(self.split, self.seed, index // 4)
+        picture, words = group[index % 4]
+        key = f"{key}/{index % 4}"
+        return Record(key, either_first((Image(picture), Text(words)), key), self.load)
+
+
+@lru_cache(maxsize=8)
+def _look_alikes(split: Split, seed: int, index: int) -> tuple[str, list[tuple[str, str]]]:
+    return next(streams.hard_pairs(split, seed, index, group=4))
+
+
 class WorldDocuments(_World):
     """A story of several pictures, each before or after its own sentence."""
 
@@ -43,6 +59,14 @@ class WorldConversations(_World):
 
     def item(self, index: int) -> Record:
         key, dialogue = next(streams.conversations(self.split, self.seed, index))
+        return Record(key, dialogue, self.load)
+
+
+class WorldSearches(_World):
+    """Dialogues that each lead to a picture, two look-alikes after one another."""
+
+    def item(self, index: int) -> Record:
+        key, dialogue = next(streams.searches(self.split, self.seed, index))
         return Record(key, dialogue, self.load)
 
 

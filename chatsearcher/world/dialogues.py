@@ -25,12 +25,8 @@ from chatsearcher.world.wishes import FACTS, clause, question
 Mode = Literal["picture", "talk", "note"]
 Show = Callable[[Scene], Image]
 # How often each kind of conversation occurs in training.
-MIX: tuple[tuple[str, float], ...] = (
-    ("modes", 0.66),
-    ("telling", 0.18),
-    ("mixed", 0.11),
-    ("single", 0.05),
-)
+MIX: tuple[tuple[str, float], ...] = (("modes", 0.66), ("search", 0.34))
+SEARCHES: tuple[tuple[str, float], ...] = (("telling", 0.5), ("mixed", 0.33), ("single", 0.17))
 SET_MODE: dict[Mode, tuple[str, ...]] = {
     "picture": (
         "Let's look for pictures.",
@@ -75,16 +71,37 @@ def conversation(split: Split, rng: random.Random, show: Show) -> Dialogue:
     Args:
         show: makes the picture of a scene; called once for each picture of the dialogue.
     """
-    name = rng.choices([name for name, _ in MIX], [share for _, share in MIX])[0]
-    if name == "modes":
+    names, shares = zip(*MIX, strict=True)
+    if rng.choices(names, shares)[0] == "modes":
         return modes(split, rng, show)
-    target = sample_scene(rng, split)
+    return search(sample_scene(rng, split), split, rng, show)
+
+
+def search(target: Scene, split: Split, rng: random.Random, show: Show) -> Dialogue:
+    """A conversation that leads to one picture: a telling, an instruction, or mixed rounds."""
+    names, shares = zip(*SEARCHES, strict=True)
+    name = rng.choices(names, shares)[0]
     if name == "telling":
-        return telling(target, rng).assistant(show(target))
+        return _refined(telling(target, rng), target, split, rng, show)
     said = instruction(target, split, rng, shared=0.3)
-    if name == "single":
-        return single_round(said, show).assistant(show(target))
-    return mixed_rounds(said, split, show, rng).assistant(show(target))
+    start = single_round(said, show) if name == "single" else mixed_rounds(said, split, show, rng)
+    return _refined(start, target, split, rng, show)
+
+
+def _refined(
+    dialogue: Dialogue, scene: Scene, split: Split, rng: random.Random, show: Show
+) -> Dialogue:
+    """The answer, and perhaps rounds that change one attribute of it.
+
+    A batch then holds near neighbours of the answer, and the loss has to tell them apart.
+    """
+    dialogue = dialogue.assistant(show(scene))
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        edits = choose_edits(scene, rng, 1, split)
+        dialogue = dialogue.user(say_edits(scene, edits, rng, shared=0.3))
+        scene = apply_all(scene, edits)
+        dialogue = dialogue.assistant(show(scene))
+    return dialogue
 
 
 def modes(split: Split, rng: random.Random, show: Show) -> Dialogue:

@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple, TypeVar
 
 from chatsearcher.dialogue import Dialogue, Image, Text
 from chatsearcher.world.captions import caption
-from chatsearcher.world.dialogues import conversation
+from chatsearcher.world.dialogues import conversation, search
 from chatsearcher.world.pictures import picture_id
-from chatsearcher.world.scene import Edit, Scene, Split, sample_scene
+from chatsearcher.world.scene import Scene, Split, sample_scene
 from chatsearcher.world.stories import story
 
 Item = TypeVar("Item")
@@ -63,6 +63,17 @@ def pairs(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, list[T
     return _stream("pair", split, seed, start, make)
 
 
+def _look_alike(scene: Scene, split: Split, rng: random.Random) -> Scene:
+    """A scene of the split that differs in one attribute."""
+    attribute = rng.choice(HARD_ATTRIBUTES)
+    edits = [edit for edit in scene.edits() if edit.attribute == attribute]
+    rng.shuffle(edits)
+    for edit in edits:
+        if (other := scene.apply(edit)).split == split:
+            return other
+    return _look_alike(scene, split, rng)
+
+
 def hard_pairs(
     split: Split, seed: int, start: int = 0, group: int = 4
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -70,14 +81,9 @@ def hard_pairs(
 
     def make(rng: random.Random) -> list[tuple[str, str]]:
         first = sample_scene(rng, split)
-        by_attribute: dict[str, list[Edit]] = {}
-        for edit in first.edits():
-            if first.apply(edit).split == split:
-                by_attribute.setdefault(edit.attribute, []).append(edit)
         scenes = [first]
         while len(scenes) < group:
-            attribute = rng.choice([name for name in HARD_ATTRIBUTES if name in by_attribute])
-            other = first.apply(rng.choice(by_attribute[attribute]))
+            other = _look_alike(first, split, rng)
             if other not in scenes:
                 scenes.append(other)
         return [(picture(s, rng).id, caption(s, rng, complete=1.0)) for s in scenes]
@@ -103,6 +109,26 @@ def conversations(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str
         return conversation(split, rng, partial(picture, rng=rng))
 
     return _stream("conversation", split, seed, start, make)
+
+
+def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
+    """(key, dialogue that leads to a picture) for ever, as the test sets have them.
+
+    Two neighbours of the stream lead to pictures that differ in one attribute, so that a batch
+    holds look-alikes of its targets.
+    """
+    index = start
+    while True:
+        rng = item_rng("look-alikes", split, seed, index // 2)
+        target = sample_scene(rng, split)
+        if index % 2:
+            target = _look_alike(target, split, rng)
+        rng = item_rng("search", split, seed, index)
+        yield (
+            f"search/{split}/{seed}/{index}",
+            search(target, split, rng, partial(picture, rng=rng)),
+        )
+        index += 1
 
 
 def decision_rounds(split: Split, count: int, seed: int = 0) -> list[Decision]:
