@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,11 @@ CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "ds_configs"
 def launched() -> bool:
     """True under a launcher (``deepspeed``, ``torchrun``, ``accelerate``) that set the ranks."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def is_main() -> bool:
+    """Whether this process is the one that prints and writes; needs no process group yet."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def uses_deepspeed(run: RunSettings) -> bool:
@@ -71,6 +78,19 @@ def _single_process_environment() -> None:
     os.environ.update(alone, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
 
 
+def _skip_useless_compilation() -> None:
+    """Do without DeepSpeed's shared-memory reduction where it is of no use or cannot be built.
+
+    On a CPU the first start would compile it for half a minute, and fail where there is no
+    compiler. gloo does the same work.
+    """
+    import deepspeed
+
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    if alone or not (shutil.which(os.environ.get("CXX", "g++")) and shutil.which("ninja")):
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
 def build_accelerator(run: RunSettings) -> Accelerator:
     """The accelerate object of this process; starts the process group where there is one."""
     if run.engine.threads:
@@ -80,12 +100,17 @@ def build_accelerator(run: RunSettings) -> Accelerator:
         # torch's CUDA build makes DeepSpeed guess; this must stand before its first import.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from accelerate.utils import DeepSpeedPlugin, InitProcessGroupKwargs
+
+    # A second training in this process (the tower before stage 1) has settings of its own.
+    AcceleratorState._reset_state()
 
     plugin, handlers = None, []
     if uses_deepspeed(run):
         if not launched():
             _single_process_environment()
+        _skip_useless_compilation()
         plugin = DeepSpeedPlugin(hf_ds_config=deepspeed_config(run))
         # accelerate's cpu=True drops DeepSpeed, and cpu=False needs telling that CPUs speak gloo.
         handlers = [InitProcessGroupKwargs(backend="gloo")] if on_cpu else []
@@ -116,3 +141,15 @@ def any_rank(accelerator: Accelerator, flag: bool) -> bool:
         return flag
     value = torch.tensor(float(flag), device=accelerator.device)
     return bool(accelerator.reduce(value, reduction="sum").item() > 0)
+
+
+def adder(accelerator: Accelerator) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Sums a vector over the ranks; None when alone."""
+    if accelerator.num_processes == 1:
+        return None
+
+    def add_up(vector: torch.Tensor) -> torch.Tensor:
+        summed: torch.Tensor = accelerator.reduce(vector.to(accelerator.device), reduction="sum")
+        return summed.cpu()
+
+    return add_up

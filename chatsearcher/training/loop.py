@@ -99,6 +99,7 @@ def train(
         report.say(f"resuming after step {start}" if start else "nothing to resume, starting anew")
     update_momentum = getattr(bare, "update_momentum", None)
     last = run.optimiser.steps if stop_after is None else min(stop_after, run.optimiser.steps)
+    add_up = distribution.adder(accelerator)
     meter, saved, step, interrupted = Meter(), start, start, False
 
     model.train()
@@ -109,24 +110,24 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             norm: float | None = None
-            for _ in range(run.optimiser.accumulation):
-                before = time.perf_counter()
-                batch = next(stream)
-                meter.waiting += time.perf_counter() - before
-                batch = batch.to(accelerator.device)
+            before = time.perf_counter()
+            micro = [next(stream) for _ in range(run.optimiser.accumulation)]
+            meter.waiting += time.perf_counter() - before
+            micro = [batch.to(accelerator.device) for batch in micro]
+            objective.begin_step(micro)
+            for batch in micro:
                 with accelerator.accumulate(model):
                     with distribution.autocast(accelerator, run):
                         result = objective(model, batch)
                     loss = float(result.loss.detach())
                     if not math.isfinite(loss):
-                        raise FloatingPointError(_broken(f"the loss is {loss}", step, batch))
+                        raise FloatingPointError(_broken(f"the loss is {loss}", step, [batch]))
                     accelerator.backward(result.loss)
                     if accelerator.sync_gradients and not uses_engine(accelerator):
                         norm = _clip(accelerator, bare, run.optimiser.clip)
                         if not math.isfinite(norm):
-                            raise FloatingPointError(
-                                _broken(f"the gradient norm is {norm}", step, batch)
-                            )
+                            what = f"the gradient norm is {norm}"
+                            raise FloatingPointError(_broken(what, step, micro))
                     optimiser.step()
                     optimiser.zero_grad()
                 meter.add({"loss": loss, **result.metrics}, result.tokens, result.samples)
@@ -137,12 +138,12 @@ def train(
             step += 1
             report.step()
             if run.log.every and (step % run.log.every == 0 or step == last):
-                row = meter.report(accelerator.num_processes)
+                row = meter.report(add_up)
                 if norm is not None:
                     row["gradient_norm"] = norm
                 report.row(step, {**row, "learning_rate": rate})
             if hooks and run.log.evaluate_every and step % run.log.evaluate_every == 0:
-                report.row(step, _evaluate(hooks, bare, step))
+                report.row(step, _evaluate(hooks, bare, step, accelerator, run))
                 model.train()
             interrupted = distribution.any_rank(accelerator, stop_asked())
             if run.log.save_every and step % run.log.save_every == 0 or interrupted:
@@ -156,7 +157,7 @@ def train(
     if interrupted:
         report.say(f"interrupted; step {step} is saved, go on with --resume")
     elif hooks and not (run.log.evaluate_every and step % run.log.evaluate_every == 0):
-        report.row(step, _evaluate(hooks, bare, step))
+        report.row(step, _evaluate(hooks, bare, step, accelerator, run))
     report.close()
     weights = accelerator.get_state_dict(model)
     return Outcome(bare, step, interrupted, weights or {}, accelerator.is_main_process)
@@ -176,17 +177,19 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _broken(what: str, step: int, batch: Any) -> str:
-    keys = ", ".join(getattr(batch, "keys", None) or ["unknown"])
+def _broken(what: str, step: int, batches: Sequence[Any]) -> str:
+    keys = ", ".join(key for batch in batches for key in getattr(batch, "keys", ["unknown"]))
     return f"{what} at step {step + 1}; nothing was updated. Keys of the batch: {keys}"
 
 
-def _evaluate(hooks: Sequence[Hook], model: torch.nn.Module, step: int) -> dict[str, float]:
+def _evaluate(
+    hooks: Sequence[Hook], model: torch.nn.Module, step: int, accelerator: Any, run: RunSettings
+) -> dict[str, float]:
     """Run the hooks without leaving a trace in the training's random state."""
     state = checkpoints.random_state()
     model.eval()
     figures: dict[str, float] = {}
-    with torch.no_grad():
+    with torch.no_grad(), distribution.autocast(accelerator, run):
         for hook in hooks:
             figures.update(hook(model, step))
     checkpoints.set_random_state(state)

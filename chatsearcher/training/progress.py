@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +14,53 @@ import torch
 
 from chatsearcher.training.settings import LogSettings
 
+Figures = dict[str, float]
+
 
 class Meter:
-    """Means of a few steps' metrics, and how the time between two reports was spent."""
+    """Means of a few steps' metrics over all ranks, and how the time between reports was spent."""
 
     def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         self._values: dict[str, list[torch.Tensor | float]] = {}
         self.tokens = self.samples = 0
         self.waiting = 0.0
         self._since = time.perf_counter()
 
     def add(self, metrics: dict[str, torch.Tensor | float], tokens: int, samples: int) -> None:
+        """Note one micro-batch; every call of a run must bring the same names."""
         for name, value in metrics.items():
             self._values.setdefault(name, []).append(value)
         self.tokens += tokens
         self.samples += samples
 
-    def report(self, ranks: int = 1) -> dict[str, float]:
-        """The means since the last report; a metric that was never finite is left out."""
+    def report(self, add_up: Callable[[torch.Tensor], torch.Tensor] | None = None) -> Figures:
+        """The means since the last report; a metric that was never finite is left out.
+
+        Args:
+            add_up: sums a vector over the ranks; None when alone.
+        """
         spent = max(1e-9, time.perf_counter() - self._since)
-        row: dict[str, float] = {}
-        for name, values in self._values.items():
-            numbers = [float(v) for v in values]
-            finite = [v for v in numbers if math.isfinite(v)]
-            if finite:
-                row[name] = sum(finite) / len(finite)
-        row["tokens_per_second"] = ranks * self.tokens / spent
-        row["samples_per_second"] = ranks * self.samples / spent
-        row["waiting"] = self.waiting / spent
-        self.__init__()  # type: ignore[misc]
+        columns = [[float(v) for v in values] for values in self._values.values()]
+        finite = [[v for v in column if math.isfinite(v)] for column in columns]
+        sums = torch.tensor(
+            [*map(sum, finite), *map(len, finite), self.tokens, self.samples, self.waiting, 1.0],
+            dtype=torch.float64,
+        )
+        totals = (add_up(sums) if add_up else sums).tolist()
+        number = len(finite)
+        row = {
+            name: totals[place] / totals[number + place]
+            for place, name in enumerate(self._values)
+            if totals[number + place]
+        }
+        tokens, samples, waiting, ranks = totals[2 * number :]
+        row["tokens_per_second"] = tokens / spent
+        row["samples_per_second"] = samples / spent
+        row["waiting"] = waiting / ranks / spent
+        self._clear()
         return row
 
 

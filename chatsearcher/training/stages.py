@@ -12,15 +12,15 @@ import torch
 
 from chatsearcher.training import build, distribution, provenance
 from chatsearcher.training.loop import Outcome, train
-from chatsearcher.training.objectives import ChatSearcherObjective
+from chatsearcher.training.objectives import ChatSearcherObjective, held_out_hook
 from chatsearcher.training.recipes import TOWERS
-from chatsearcher.training.recipes.types import StageRecipe, TowerRecipe
+from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, StageRecipe, TowerRecipe
 
 if TYPE_CHECKING:
     from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor
 
 
-def train_tower(recipe: TowerRecipe, resume: bool = False, accelerator: Any = None) -> bool:
+def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
     """Train the tokenizer and the tower; returns False when interrupted.
 
     Writes ``tokenizer/`` and ``model/`` (open_clip's layout) in the run's folder.
@@ -30,7 +30,7 @@ def train_tower(recipe: TowerRecipe, resume: bool = False, accelerator: Any = No
     from chatsearcher.training.tokenizer import tokenizer_for
 
     run_dir = Path(recipe.run)
-    accelerator = accelerator or distribution.build_accelerator(recipe)
+    accelerator = distribution.build_accelerator(recipe)
     with accelerator.main_process_first():
         tokenizer = tokenizer_for(recipe.tokenizer, run_dir / "tokenizer")
     if accelerator.is_main_process:
@@ -65,11 +65,8 @@ def train_tower(recipe: TowerRecipe, resume: bool = False, accelerator: Any = No
     return True
 
 
-def train_stage1(recipe: StageRecipe, resume: bool = False) -> bool:
+def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
     """Alignment. Where the recipe's own tower is missing, that is trained first."""
-    if recipe.model is None:
-        raise ValueError("a stage 1 recipe needs model settings; give --recipe one that has them")
-    accelerator = distribution.build_accelerator(recipe)
     if recipe.tower_recipe and not _has_model(Path(recipe.model.tower)):
         tower_recipe: TowerRecipe = TOWERS[recipe.tower_recipe]
         if Path(recipe.model.tower) != Path(tower_recipe.run) / "model":
@@ -77,27 +74,22 @@ def train_stage1(recipe: StageRecipe, resume: bool = False) -> bool:
                 f"no tower in {recipe.model.tower}; recipe {recipe.tower_recipe!r} makes one in "
                 f"{tower_recipe.run}/model: python train/tower.py --recipe {recipe.tower_recipe}"
             )
-        if accelerator.is_main_process:
+        if distribution.is_main():
             print(
                 f"there is no tower in {recipe.model.tower} yet: training it first "
-                f"(recipe {recipe.tower_recipe}); interrupt and go on as you like",
+                f"(recipe {recipe.tower_recipe})",
                 flush=True,
             )
-        if accelerator.distributed_type.endswith("DEEPSPEED"):
-            accelerator.free_memory()
-        going_on = (Path(tower_recipe.run) / "checkpoints").is_dir()
-        if not train_tower(tower_recipe, going_on, accelerator):
+        if not train_tower(tower_recipe, resume=True):
             return False
-        accelerator.free_memory()
+    accelerator = distribution.build_accelerator(recipe)
     torch.manual_seed(recipe.seed)
     model, processor = build.build_model(recipe.model)
     return _train_stage(recipe, model, processor, resume, accelerator)
 
 
-def train_stage2(recipe: StageRecipe, resume: bool = False) -> bool:
+def train_stage2(recipe: Stage2Recipe, resume: bool = False) -> bool:
     """Conversational instruction tuning of the model of ``recipe.start``."""
-    if recipe.start is None:
-        raise ValueError("a stage 2 recipe goes on from a finished run: give --start its folder")
     accelerator = distribution.build_accelerator(recipe)
     model, processor = build.load_run(Path(recipe.start))
     torch.manual_seed(recipe.seed)
@@ -124,6 +116,7 @@ def _train_stage(
         ChatSearcherObjective(),
         lambda rank, world: build_source(recipe.data, processor, rank, world, recipe.seed),
         run_dir,
+        hooks=_held_out(recipe, processor),
         resume=resume,
         accelerator=accelerator,
     )
@@ -137,6 +130,20 @@ def _train_stage(
         print(f"model saved in {run_dir / 'model'}", flush=True)
     accelerator.wait_for_everyone()
     return True
+
+
+def _held_out(recipe: StageRecipe, processor: ChatSearcherProcessor) -> list[Any]:
+    """The evaluation on a few batches of the validation split, the same on every rank."""
+    from chatsearcher.data.loader import build_source
+
+    if not recipe.validation:
+        return []
+    sources = {
+        name: dataclasses.replace(source, split="val") for name, source in recipe.data.sources.items()
+    }
+    data = dataclasses.replace(recipe.data, sources=sources, workers=0)
+    source = build_source(data, processor, 0, 1, recipe.seed)
+    return [held_out_hook(_first(source, recipe.validation))]
 
 
 def _first(source: Any, count: int) -> list[Any]:

@@ -7,7 +7,7 @@ that ``open_clip`` itself loads it and ``clip:FOLDER`` is a baseline retriever.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +132,9 @@ class ContrastiveObjective:
         self._loss = ClipLoss(
             local_loss=False, gather_with_grad=True, rank=rank, world_size=world_size
         )
+
+    def begin_step(self, batches: Sequence[ContrastiveBatch]) -> None:
+        """Micro-batches are contrasted one by one."""
 
     def __call__(self, model: nn.Module, batch: ContrastiveBatch) -> StepResult:
         images, texts, scale = model(batch.pixel_values, batch.input_ids)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from chatsearcher.data.records import ContrastiveConfig, DataConfig, SourceConfig
 from chatsearcher.training.build import ModelSettings
-from chatsearcher.training.recipes.types import StageRecipe, TowerRecipe
+from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
 TOWER = TowerRecipe(
@@ -18,7 +18,7 @@ TOWER = TowerRecipe(
     data=ContrastiveConfig(kind="world", batch=128, group=4, workers=1, prefetch=8),
 )
 
-STAGE1 = StageRecipe(
+STAGE1 = Stage1Recipe(
     run="runs/nano/stage1",
     tower_recipe="nano-tower",
     model=ModelSettings(
@@ -37,7 +37,7 @@ STAGE1 = StageRecipe(
     ),
 )
 
-STAGE2 = StageRecipe(
+STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
     optimiser=OptimiserSettings(steps=4000, learning_rate=5e-4, warmup=100, betas=(0.9, 0.98)),

@@ -30,20 +30,38 @@ class TowerRecipe(RunSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecipe(RunSettings):
-    """Stage 1 or stage 2.
+    """What both stages have.
 
     Attributes:
         run: the run's folder; the model is saved in its ``model/``.
         data: the mix, the batch and the sequence length.
-        start: a finished run whose model this one goes on from (stage 2), or None for a new model.
-        model: how a new model is put together.
-        tower_recipe: a tower recipe that is trained first where its run is missing (nano).
         validation: held-out batches for the evaluation hook.
     """
 
     run: str
     data: DataConfig
-    start: str | None = None
-    model: ModelSettings | None = None
-    tower_recipe: str | None = None
     validation: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage1Recipe(StageRecipe):
+    """Alignment of a new model.
+
+    Attributes:
+        model: how the new model is put together.
+        tower_recipe: a tower recipe that is trained first where its run is missing (nano).
+    """
+
+    model: ModelSettings
+    tower_recipe: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage2Recipe(StageRecipe):
+    """Instruction tuning of a finished stage 1.
+
+    Attributes:
+        start: the folder of the finished run whose model this one goes on from.
+    """
+
+    start: str

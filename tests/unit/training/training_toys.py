@@ -65,8 +65,13 @@ class ToySource:
         self.next = state["next"]
 
 
-def toy_objective(model: nn.Module, batch: ToyBatch) -> StepResult:
-    logits = model(batch.inputs)
-    loss = nn.functional.cross_entropy(logits.float(), batch.labels)
-    accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
-    return StepResult(loss, {"accuracy": accuracy}, tokens=len(batch.keys), samples=len(batch.keys))
+class ToyObjective:
+    def begin_step(self, batches: list[ToyBatch]) -> None:
+        pass
+
+    def __call__(self, model: nn.Module, batch: ToyBatch) -> StepResult:
+        logits = model(batch.inputs)
+        loss = nn.functional.cross_entropy(logits.float(), batch.labels)
+        accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
+        number = len(batch.keys)
+        return StepResult(loss, {"accuracy": accuracy}, tokens=number, samples=number)
