@@ -12,7 +12,7 @@ from chatsearcher.world.art.sprite import sprite, sprite_size
 from chatsearcher.world.scene import Scene, Thing
 
 Box = tuple[int, int, int, int]
-SMALLEST, LARGEST = 32, 2048
+SMALLEST, LARGEST = 32, 1024
 
 
 def render(scene: Scene, size: int = 96, seed: int = 0) -> Image.Image:

@@ -291,4 +291,4 @@ def _make(setting: str, time: str, frame: int, variant: int) -> Image.Image:
 
 
 _small = lru_cache(maxsize=160)(_make)
-_large = lru_cache(maxsize=80)(_make)
+_large = lru_cache(maxsize=16)(_make)

@@ -96,7 +96,7 @@ def _make(kind: str, colour: str, pattern: str, size: str, frame: int, flip: boo
 
 
 _small_sprite = lru_cache(maxsize=8192)(_make)
-_large_sprite = lru_cache(maxsize=512)(_make)
+_large_sprite = lru_cache(maxsize=128)(_make)
 
 
 def _mix(a: Rgb, b: Rgb, part: float) -> Rgb:
