@@ -103,12 +103,14 @@ class KeyProjection(nn.Module):
     def init_weights(self) -> None:
         """New weights; the average starts where they are."""
         init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
-        self.init_average()
-
-    def init_average(self) -> None:
-        """Start the average at the weights."""
         if self.average is not None:
             init.copy_(self.average.value, self.weight.detach().float())
+
+    @torch.no_grad()
+    def reset_average(self) -> None:
+        """Start the average anew at the weights."""
+        if self.average is not None:
+            self.average.value.copy_(self.weight)
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,6 @@ from chatsearcher.model.losses import (
     word_loss,
     word_targets,
 )
-from chatsearcher.model.precision import Float32Module
 from chatsearcher.model.queue import (
     Dictionary,
     FeatureQueue,
@@ -32,7 +30,7 @@ from chatsearcher.model.queue import (
     batch_dictionary,
     gather_pictures,
 )
-from chatsearcher.model.tower import VisionTower
+from chatsearcher.model.tower import AverageTower, VisionTower
 
 
 @dataclass
@@ -62,23 +60,6 @@ class ChatSearcherOutput(ModelOutput):
     logit_scale: Tensor | None = None
 
 
-class AverageTower(Float32Module):
-    """The moving average of a tower that is being trained; encodes the keys."""
-
-    def __init__(self, tower: VisionTower) -> None:
-        super().__init__()
-        self.tower = copy.deepcopy(tower).float().requires_grad_(False)
-        self.tower.frozen = True
-
-    @torch.no_grad()
-    def move(self, tower: VisionTower, momentum: float) -> None:
-        """One step towards the tower; its batch statistics are copied."""
-        for average, online in zip(self.tower.parameters(), tower.parameters(), strict=True):
-            average.lerp_(online.float(), 1 - momentum)
-        for kept, new in zip(self.tower.buffers(), tower.buffers(), strict=True):
-            kept.copy_(new)
-
-
 class ChatSearcherModel(PreTrainedModel):
     """Tower, connector, causal language model, retrieval head and feature queue.
 
@@ -94,7 +75,7 @@ class ChatSearcherModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _keep_in_fp32_modules_strict: ClassVar = [
+    _keep_in_fp32_modules_strict = [  # noqa: RUF012
         "queue.features",
         "key_projection.average",
         "average_tower",
@@ -196,7 +177,7 @@ class ChatSearcherModel(PreTrainedModel):
 
     def reset_momentum(self) -> None:
         """Start the averages anew where the weights are: after loading parts from elsewhere."""
-        self.key_projection.init_average()
+        self.key_projection.reset_average()
         if self.average_tower is not None:
             self.average_tower.move(self.tower, 0.0)
 
@@ -382,7 +363,8 @@ class ChatSearcherModel(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """As in ``transformers``; what is frozen stays frozen, and new averages start here."""
         wants_info = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        load: Any = super().from_pretrained
+        model, info = load(*args, output_loading_info=True, **kwargs)
         if any(key.startswith("average_tower.") for key in info["missing_keys"]):
             model.average_tower.move(model.tower, 0.0)
         model.apply_freezing()

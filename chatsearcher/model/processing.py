@@ -17,7 +17,7 @@ from PIL.Image import Image as PILImage
 from torch import Tensor
 from transformers import BatchFeature, CLIPImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
-from chatsearcher.dialogue import Dialogue, Image, Part, Text
+from chatsearcher.dialogue import Dialogue, Image, Part, Text, Turn
 from chatsearcher.model.batch import IGNORE, Batch, image_id_hash
 from chatsearcher.model.configuration import ChatSearcherConfig
 from chatsearcher.model.tokenizer import IMAGE_END, IMAGE_START, IMAGE_TOKEN, add_image_tokens
@@ -153,22 +153,36 @@ class ChatSearcherProcessor(ProcessorMixin):
             generation_prompt: end with ``ASSISTANT:``, for the model to go on.
         """
         segments: list[Segment] = []
-        start = True
+        opening = True
         for turn in dialogue.turns:
             learned = loss == "all" or (loss == "assistant" and turn.role == "assistant")
-            if turn.role != "system":
-                prefix = ASSISTANT if turn.role == "assistant" else USER if start else " " + USER
-                segments.append(Segment(Text(prefix), loss == "all"))
-            for part in turn.content:
-                if isinstance(part, Image):
-                    segments.append(Segment(part, learned))
-                elif part.text:
-                    segments.append(Segment(Text(" " + part.text), learned))
-            start = turn.role == "assistant"
-            if start:
-                segments.append(Segment(Text(self.tokenizer.eos_token), learned, special=True))
+            segments += self.turn_segments(turn, opening, learned, loss == "all")
+            opening = turn.role == "assistant"
         if generation_prompt:
             segments.append(Segment(Text(ASSISTANT), loss == "all"))
+        return segments
+
+    def turn_segments(
+        self, turn: Turn, opening: bool, loss: bool = False, prefix_loss: bool = False
+    ) -> list[Segment]:
+        """One turn of the template.
+
+        Args:
+            turn: what is said, and by whom.
+            opening: whether the turn begins the sequence or follows ``</s>``.
+            loss, prefix_loss: whether what is said, and ``USER:`` or ``ASSISTANT:``, is learned.
+        """
+        segments: list[Segment] = []
+        if turn.role != "system":
+            prefix = ASSISTANT if turn.role == "assistant" else USER if opening else " " + USER
+            segments.append(Segment(Text(prefix), prefix_loss))
+        for part in turn.content:
+            if isinstance(part, Image):
+                segments.append(Segment(part, loss))
+            elif part.text:
+                segments.append(Segment(Text(" " + part.text), loss))
+        if turn.role == "assistant":
+            segments.append(Segment(Text(self.tokenizer.eos_token), loss, special=True))
         return segments
 
     def encode_segments(
@@ -244,6 +258,12 @@ class ChatSearcherProcessor(ProcessorMixin):
             return torch.zeros(0, 3, size["height"], size["width"])
         return self.image_processor(list(images), return_tensors="pt")["pixel_values"]
 
+    def stack_pixels(self, pixels: Sequence[PILImage | Tensor]) -> Tensor:
+        """Pictures, or pixels made before, all of one kind -> [I, 3, height, width]."""
+        if pixels and isinstance(pixels[0], Tensor):
+            return torch.stack(list(pixels))  # type: ignore[arg-type]
+        return self.pixel_values(pixels)  # type: ignore[arg-type]
+
     def batch(self, samples: Sequence[EncodedSample]) -> Batch:
         """One sample a row, padded at the right: the plain batch of evaluation and inference."""
         length = max((len(sample.input_ids) for sample in samples), default=0)
@@ -253,17 +273,12 @@ class ChatSearcherProcessor(ProcessorMixin):
             return torch.tensor([[*v, *[fill] * (length - len(v))] for v in values]).long()
 
         images = [(row, image) for row, sample in enumerate(samples) for image in sample.images]
-        pixels = [image.pixels for _, image in images]
         return Batch(
             input_ids=rows([s.input_ids for s in samples], pad),
             position_ids=torch.arange(length).expand(len(samples), length).contiguous(),
             segment_ids=rows([[1] * len(s.input_ids) for s in samples], 0),
             labels=rows([s.labels for s in samples], IGNORE),
-            pixel_values=(
-                torch.stack(pixels)  # type: ignore[arg-type]
-                if pixels and isinstance(pixels[0], Tensor)
-                else self.pixel_values(pixels)  # type: ignore[arg-type]
-            ),
+            pixel_values=self.stack_pixels([image.pixels for _, image in images]),
             image_positions=torch.tensor([[row, i.start] for row, i in images]).long().view(-1, 2),
             image_ids=torch.tensor([image_id_hash(i.id) for _, i in images]).long(),
             image_targets=torch.tensor([i.target for _, i in images]).bool(),

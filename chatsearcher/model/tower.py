@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from chatsearcher.model.configuration import ChatSearcherConfig
+from chatsearcher.model.precision import Float32Module
 
 
 class VisionTower(nn.Module):
@@ -68,6 +70,23 @@ class VisionTower(nn.Module):
         if self.is_convolutional:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return pixels
+
+
+class AverageTower(Float32Module):
+    """The moving average of a tower that is being trained; encodes the keys."""
+
+    def __init__(self, tower: VisionTower) -> None:
+        super().__init__()
+        self.tower = copy.deepcopy(tower).float().requires_grad_(False)
+        self.tower.frozen = True
+
+    @torch.no_grad()
+    def move(self, tower: VisionTower, momentum: float) -> None:
+        """One step towards the tower; its batch statistics are copied."""
+        for average, online in zip(self.tower.parameters(), tower.parameters(), strict=True):
+            average.lerp_(online.float(), 1 - momentum)
+        for kept, new in zip(self.tower.buffers(), tower.buffers(), strict=True):
+            kept.copy_(new)
 
 
 def build_visual(tower_config: dict[str, Any]) -> nn.Module:
