@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +13,17 @@ import numpy as np
 import torch
 
 from chatsearcher.device import pick_device, pick_dtype
-from chatsearcher.dialogue import Dialogue
+from chatsearcher.dialogue import Dialogue, Turn
 from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor, EncodedSample
-from chatsearcher.retriever import Metric
+from chatsearcher.model.generation import ChatSession
+from chatsearcher.retriever import Metric, Reply
 from chatsearcher.retrievers import weights_fingerprint
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 CALIBRATION = "calibration.json"  # written by eval/calibrate.py
+SESSIONS = 8  # conversations whose keys and values are kept
 
 
 class ChatSearcherRetriever:
@@ -32,9 +36,12 @@ class ChatSearcherRetriever:
         dtype: of the weights; by default what the device multiplies fast.
         image_batch: pictures encoded at once.
         token_budget: positions (rows x longest row) of dialogues encoded at once.
+        max_new_tokens: the longest answer in words.
 
     Attributes:
         no_match_threshold: the score below which nothing fits; None where it is not calibrated.
+        search_threshold: the probability of a picture from which one is shown; None leaves the
+            decision to the likeliest token.
     """
 
     metric: Metric = "cosine"
@@ -47,6 +54,7 @@ class ChatSearcherRetriever:
         dtype: torch.dtype | None = None,
         image_batch: int = 128,
         token_budget: int = 16_384,
+        max_new_tokens: int = 64,
     ) -> None:
         self.device = pick_device(None if device is None else str(device))
         self.fingerprint = image_fingerprint(model)  # before the weights are narrowed
@@ -55,7 +63,11 @@ class ChatSearcherRetriever:
         self.processor = processor
         self.image_batch = image_batch
         self.token_budget = token_budget
+        self.max_new_tokens = max_new_tokens
         self.no_match_threshold: float | None = None
+        self.search_threshold: float | None = None
+        self._sessions: OrderedDict[Turn, ChatSession] = OrderedDict()
+        self._lock = threading.Lock()
         self.embedding_dim = int(model.config.embedding_dim)
 
     @property
@@ -90,6 +102,42 @@ class ChatSearcherRetriever:
             batch = self.processor.batch([samples[row] for row in rows]).to(self.device)
             vectors[rows] = self.model.encode_queries(batch).float().cpu().numpy()
         return vectors
+
+    def reply(self, dialogue: Dialogue, on_text: Callable[[str], None] | None = None) -> Reply:
+        """Answer the last user's turn: words, or a query vector where the model chose a picture.
+
+        What an earlier call read of the same conversation is not read again. Threads wait for one
+        another.
+
+        Raises:
+            ValueError: a dialogue that does not end in a user's turn, or a picture not decoded.
+        """
+        if not dialogue.turns or dialogue.turns[-1].role != "user":
+            raise ValueError(
+                "there is nothing to answer: expected a dialogue ending in a user's turn"
+            )
+        with self._lock:
+            session = self._session(dialogue)
+            session.read(dialogue)
+            said = session.generate(
+                self.max_new_tokens, on_text=on_text, search_threshold=self.search_threshold
+            )
+        query = None if said.query is None else said.query.float().numpy()
+        return Reply(said.text, query, said.search_probability)
+
+    def _session(self, dialogue: Dialogue) -> ChatSession:
+        """The session of the conversation that began like this one, or a new one.
+
+        Two conversations that begin alike share a session: each rewinds it to what they have in
+        common, so that only time is lost.
+        """
+        session = self._sessions.pop(dialogue.turns[0], None)
+        if session is None:
+            session = ChatSession(self.model, self.processor)
+        self._sessions[dialogue.turns[0]] = session
+        while len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        return session
 
     def _batches(self, samples: Sequence[EncodedSample]) -> Iterator[list[int]]:
         """Rows of similar length, the longest first, within the token budget."""

@@ -9,9 +9,9 @@ import torch
 
 from chatsearcher.dialogue import Dialogue, Image
 from chatsearcher.model import ChatSearcherModel
-from chatsearcher.retriever import Retriever
+from chatsearcher.retriever import Assistant, Retriever
 from chatsearcher.retrievers import load_retriever
-from chatsearcher.retrievers.chatsearcher import ChatSearcherRetriever, image_fingerprint
+from chatsearcher.retrievers.chatsearcher import SESSIONS, ChatSearcherRetriever, image_fingerprint
 from tests.fixtures.tiny import picture, tiny_config, tiny_processor
 
 
@@ -123,6 +123,54 @@ def test_bad_dialogues_are_refused() -> None:
         system.encode_queries([Dialogue().user("x", Image("file"))])
     with pytest.raises(ValueError, match="oldest turns"):
         system.encode_queries([Dialogue(id="long").user("cat " * 400)])
+
+
+def test_it_answers_by_itself_and_each_conversation_for_itself() -> None:
+    system = retriever(max_new_tokens=5)
+    assert isinstance(system, Assistant)
+    heard: list[str] = []
+    replies = []
+    for talk in (*TALKS, *TALKS[::-1]):  # interleaved: what one left behind must not show
+        heard.clear()
+        replies.append(system.reply(talk, heard.append))
+        assert "".join(heard) == replies[-1].text
+    fresh = [retriever(max_new_tokens=5).reply(talk) for talk in TALKS]
+    for first, second, alone in zip(replies, replies[:3:-1], fresh, strict=False):
+        assert first.text == second.text == alone.text
+        assert first.search_probability == pytest.approx(alone.search_probability, abs=1e-6)
+        assert second.search_probability == pytest.approx(alone.search_probability, abs=1e-6)
+
+
+def test_a_search_has_the_vector_that_encode_queries_gives() -> None:
+    system = retriever()
+    system.search_threshold = 0.0  # always a picture
+    for talk in TALKS:
+        reply = system.reply(talk)
+        assert reply.text == ""
+        expected = system.encode_queries([talk])[0]
+        np.testing.assert_allclose(reply.query, expected, atol=1e-5)
+    system.search_threshold = 1.1
+    assert all(system.reply(talk).query is None for talk in TALKS)
+
+
+def test_another_pick_gives_another_answer() -> None:
+    system = retriever()
+    system.search_threshold = 0.0
+    asked = Dialogue().user("a cat")
+    one, two = (
+        system.reply(asked.assistant(shown(number)).user("the same at night")).query
+        for number in (1, 2)
+    )
+    assert np.abs(one - two).max() > 1e-5
+
+
+def test_many_conversations_do_not_pile_up() -> None:
+    system = retriever(max_new_tokens=1)
+    for number in range(SESSIONS + 3):
+        system.reply(Dialogue().user(f"cat {number}"))
+    assert len(system._sessions) == SESSIONS
+    with pytest.raises(ValueError, match="nothing to answer"):
+        system.reply(Dialogue().user("x").assistant("y"))
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
