@@ -65,11 +65,16 @@ class Terminal:
 
     def run(self) -> int:
         """Converse until the person leaves; returns the exit status, 0."""
-        self._print(f"{len(self.conversation.gallery.ids):,} pictures. Say what you look for, ")
-        self._print("or `help`.\n")
+        count = len(self.conversation.gallery.ids)
+        self._print(f"{count:,} pictures. Say what you look for, or `help`.\n")
+        if self.conversation.rounds:
+            self._stand()
+        # Readline must be told which characters of a prompt take no room.
+        prompt = "\x01\x1b[1m\x02you ›\x01\x1b[0m\x02 " if self.colour else "you › "
         while True:
             try:
-                line = self.read(f"\n{self._bold('you ›')} ").strip()
+                self._print("\n")
+                line = self.read(prompt).strip()
             except (EOFError, KeyboardInterrupt):
                 self._print("\nGoodbye.\n")
                 return 0
@@ -127,7 +132,8 @@ class Terminal:
         self._streamed = ""
         answer = perform(self.conversation, action, self._stream)
         if action.verb == "undo":
-            self._print(f"Taken back. {self._standing()}\n")
+            self._print("Taken back. ")
+            self._stand()
         if rest := answer.text.removeprefix(self._streamed).strip():
             self._print(f" {rest}" if self._streamed else rest)
         if answer.text:
@@ -148,14 +154,19 @@ class Terminal:
             self.conversation.save(path)
         self._print(f"Saved to {path}\n")
 
-    def _standing(self) -> str:
+    def _stand(self) -> None:
+        """Print where the conversation stands."""
         rounds = self.conversation.rounds
         if not rounds:
-            return "The conversation is empty."
+            self._print("The conversation is empty.\n")
+            return
         last = rounds[-1]
-        said = last.user.text or "a picture"
-        shown = f"; candidates 1 to {len(last.shown)} are on offer" if last.shown else ""
-        return f"You had said: {said}{shown}."
+        self._print(f"You had said: {last.user.text or 'a picture'}\n")
+        if last.text:
+            self._print(f"The answer: {last.text}\n")
+        self._candidates(last.shown)
+        if last.picked:
+            self._print(f"You picked {last.picked}.\n")
 
     def _candidates(self, candidates: Sequence[Candidate]) -> None:
         if self.pictures:

@@ -108,7 +108,7 @@ def _round(
     yield "</div></section>"
     yield '<section class="assistant"><span class="who">ChatSearcher</span>'
     words = one.text
-    if not one.fits and not one.shown:
+    if not one.fits:
         words = f"{words} {NOTHING_FITS}".strip()
     if words:
         yield f'<div class="bubble"><p>{escape(words)}</p></div>'

@@ -47,8 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def hold(system: Any, spec: str, actions: list[tuple[int, Any]], name: str, out: Path) -> Path:
     """Hold a scripted conversation over the demo's gallery; returns the page's path."""
-    from chatsearcher.commands.chat import open_conversation_over, play
+    from chatsearcher.commands.chat import open_conversation_over
+    from chatsearcher.conversation.script import Action
     from chatsearcher.demo.gallery import open_demo_gallery
+    from chatsearcher.terminal import Terminal
     from chatsearcher.transcript import write_page
     from chatsearcher.world.pictures import load
 
@@ -56,7 +58,16 @@ def hold(system: Any, spec: str, actions: list[tuple[int, Any]], name: str, out:
     gallery = open_demo_gallery(out / "gallery", system, spec, progress=_show)
     conversation = open_conversation_over(gallery, system)
     print(f"{len(gallery):,} pictures of the picture world; none was seen in training.")
-    play(conversation, actions, name, as_json=False)
+    terminal = Terminal(conversation, pictures=False)
+    for line, action in actions:
+        terminal.echo(action)
+        try:
+            rounds = conversation.rounds
+            if action.verb == "pick" and not rounds[-1].fits and not conversation.candidates:
+                terminal.act(Action("more"))  # what a person does who is told that nothing fits
+            terminal.act(action)
+        except ValueError as error:  # the model has answered in words where a picture was due
+            print(f"! {name}, line {line}: {error}")
     facts = {"Model": Path(spec).name, "Gallery": f"{len(gallery):,} pictures, never trained on"}
     return write_page(
         conversation,

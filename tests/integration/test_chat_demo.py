@@ -12,6 +12,7 @@ import pytest
 from chatsearcher.commands import demo
 from chatsearcher.conversation.script import read_script
 from chatsearcher.demo.gallery import demo_ids, open_demo_gallery
+from chatsearcher.retriever import Reply
 from chatsearcher.world.pictures import parse
 from chatsearcher.world.scene import Edit
 from tests.fixtures.oracle import WorldOracle
@@ -73,6 +74,31 @@ def test_every_answer_is_right_when_the_world_is_read_exactly(tmp_path, oracle, 
     assert banana.find("banana") is not None
     assert banana.find("cat") == two.find("cat")
     assert page.read_text(encoding="utf-8").count('<li class="round"') == 7
+
+
+@pytest.mark.usefixtures("small")
+def test_a_model_that_is_wrong_is_shown_as_it_is(tmp_path, actions, capsys, monkeypatch):
+    oracle = WorldOracle(demo_ids(SIZE))
+    monkeypatch.setattr(WorldOracle, "no_match_threshold", 0.95)
+    monkeypatch.setattr(
+        WorldOracle,
+        "reply",
+        lambda self, dialogue, on_text=None: (
+            Reply("Certainly.")
+            if "monkey" in dialogue.turns[-1].text
+            else Reply("", self.encode_queries([dialogue])[0])
+        ),
+    )
+    answered = [
+        action for action in actions if action[1].value != "What pattern does the cat have?"
+    ]
+    page = demo.hold(oracle, "oracle", answered, "demo", tmp_path / "demo")
+    printed = capsys.readouterr().out
+    assert "Nothing in the gallery fits that." in printed
+    assert "Picked 2: " in printed, "a person looks at what is nearest all the same"
+    assert "Certainly." in printed
+    assert "! demo, line 11: no pictures are on offer" in printed
+    assert "Certainly." in page.read_text(encoding="utf-8")
 
 
 def _matches(id: str, printed: str) -> bool:
