@@ -61,7 +61,8 @@ def import_gallery(
 
     Raises:
         FileNotFoundError: a file that is not there.
-        ValueError: shapes, counts or ids that do not fit; no fingerprint.
+        ValueError: shapes, counts or ids that do not fit; no fingerprint. The gallery is then as
+            it was before.
         ImportError: Parquet without pyarrow.
     """
     path = Path(vectors)
@@ -93,7 +94,7 @@ def import_gallery(
         row = 0
         for block in _chain(first, blocks):
             row = _add_block(writer, block, metric, row, report)
-            writer.commit()
+            writer.commit(publish=False)  # all of it, or nothing
         writer.compact()
     return report
 
@@ -230,7 +231,10 @@ def _blocks_of(path: Path, vectors: np.ndarray, records: list[dict[str, Any]]) -
 
 
 def _load_npy(path: Path) -> np.ndarray:
-    vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{path}: not an array of numbers: {error}") from error
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise ValueError(
             f"{path}: an array of shape {vectors.shape} and type {vectors.dtype}; expected "

@@ -46,7 +46,7 @@ class GalleryWriter:
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
-        self.manifest = manifest
+        self.manifest = self._published = manifest
         self.known: dict[str, Known] = {}
         self.by_content: dict[str, str] = {}
         self._pending: list[tuple[dict[str, Any], np.ndarray | None, bytes | None]] = []
@@ -166,7 +166,7 @@ class GalleryWriter:
             raise ValueError(
                 f"no picture {missing[0]!r} in {self.path}"
                 + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else "")
-                + "; `chatsearcher gallery info` with --ids prints all ids"
+                + "; `chatsearcher gallery info GALLERY --ids` prints them all"
             )
         if not self._pending_ids.isdisjoint(ids):
             self.commit()
@@ -205,12 +205,15 @@ class GalleryWriter:
         """Additions that are not committed yet."""
         return len(self._pending)
 
-    def commit(self) -> None:
-        """Make every change so far true and durable. Ctrl-C waits until it is done."""
-        with uninterrupted():
-            self._commit()
+    def commit(self, publish: bool = True) -> None:
+        """Make every change so far true and durable. Ctrl-C waits until it is done.
 
-    def _commit(self) -> None:
+        Without ``publish`` the additions leave memory for the disk, and wait there for a commit.
+        """
+        with uninterrupted():
+            self._commit(publish)
+
+    def _commit(self, publish: bool) -> None:
         manifest = self.manifest
         segments = [
             replace(info, removed=tuple(sorted({*info.removed, *self._removed.get(info.name, ())})))
@@ -226,10 +229,9 @@ class GalleryWriter:
             segments.append(write_segment(self.path, name, list(records), packed, list(thumbnails)))
             for line, record in enumerate(records):
                 self._remember(record, name, line)
-        elif not self._removed:
-            return
-        changed = replace(manifest, segments=tuple(segments), next_segment=number)
-        self.manifest = changed.save(self.path)
+        self.manifest = replace(manifest, segments=tuple(segments), next_segment=number)
+        if publish and self.manifest != self._published:
+            self.manifest = self._published = self.manifest.save(self.path)
         self._pending, self._pending_ids, self._removed = [], set(), {}
 
     def compact(self) -> None:
@@ -284,7 +286,7 @@ class GalleryWriter:
             else:
                 (after if seen else before).append(info)
         changed = replace(self.manifest, segments=(*before, *merged, *after), next_segment=number)
-        self.manifest = changed.save(self.path)
+        self.manifest = self._published = changed.save(self.path)
 
     def _append(
         self, record: dict[str, Any], vector: np.ndarray | None, thumbnail: bytes | None

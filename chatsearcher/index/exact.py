@@ -10,12 +10,12 @@ import torch
 from chatsearcher.index import Metric
 from chatsearcher.index.ties import checked_queries, checked_vectors, score_candidates, settle
 
-BLOCK_SCORES = 1 << 23
-"""Scores that one step holds: 32 MB of float32."""
+BLOCK_SCORES = 1 << 24
+"""Scores that one step holds: 64 MB of float32."""
 SPARE = 16
 """Candidates taken beyond k, to be scored again in float64."""
 GROUP = 32
-"""Neighbouring rows whose best score is looked at first."""
+"""Rows whose best score is looked at first."""
 
 
 class ExactIndex:
@@ -163,19 +163,22 @@ class ExactIndex:
 
 def _top(products: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest of each row, in any order: first the groups with the largest maxima, then
-    their members. Reading once for the maxima is much cheaper than a heap over everything."""
+    their members. Reading once for the maxima is much cheaper than a heap over everything.
+
+    A group's members stand ``groups`` columns apart, so that the maxima are taken of whole
+    stretches of memory.
+    """
     queries, length = products.shape
     groups = length // GROUP
     if groups <= 4 * k:
-        values, columns = products.topk(min(k, length), 1)
+        values, columns = products.topk(min(k, length), 1, sorted=False)
         return values, columns
-    whole = products[:, : groups * GROUP].view(queries, groups, GROUP)
-    chosen = whole.amax(2).topk(k, 1).indices
-    members = whole.gather(1, chosen[:, :, None].expand(-1, -1, GROUP)).flatten(1)
-    columns = (chosen[:, :, None] * GROUP + torch.arange(GROUP, device=products.device)).flatten(1)
+    whole = products[:, : groups * GROUP].view(queries, GROUP, groups)
+    chosen = whole.amax(1).topk(k, 1, sorted=False).indices
+    steps = torch.arange(0, groups * GROUP, groups, device=products.device)
+    columns = (chosen[:, :, None] + steps).flatten(1)
     if groups * GROUP < length:
         rest = torch.arange(groups * GROUP, length, device=products.device)
-        members = torch.cat([members, products[:, groups * GROUP :]], 1)
         columns = torch.cat([columns, rest.expand(queries, -1)], 1)
-    values, order = members.topk(k, 1)
+    values, order = products.gather(1, columns).topk(k, 1, sorted=False)
     return values, columns.gather(1, order)

@@ -242,7 +242,7 @@ class _Indexer:
             yield waiting.popleft().result()
 
     def _load(self, item: Item) -> _Loaded:
-        """In a thread: read, hash, decode, make the thumbnail. Broken files are said, not raised."""
+        """In a thread: read, hash, decode, make a thumbnail. Broken files are said, not raised."""
         loaded = _Loaded(item)
         try:
             content = item.read()
