@@ -6,6 +6,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,27 @@ class ChatSearcherRetriever:
             )
         query = None if said.query is None else said.query.float().numpy()
         return Reply(said.text, query, said.search_probability)
+
+    def go_on(self, dialogue: Dialogue, on_text: Callable[[str], None] | None = None) -> str:
+        """The words after the picture that was picked; none, where the answer ends with it.
+
+        Args:
+            dialogue: ends in the assistant's open answer, the picked picture last.
+
+        Raises:
+            ValueError: a dialogue that does not, or a picture not decoded.
+        """
+        if not dialogue.turns or dialogue.turns[-1].role != "assistant":
+            raise ValueError(
+                "there is no open answer: expected a dialogue ending in an assistant's"
+            )
+        *before, answer = dialogue.turns
+        with self._lock:
+            session = self._session(dialogue)
+            session.read(replace(dialogue, turns=tuple(before)))
+            said = self.processor.turn_segments(answer, opening=False)
+            session.append(said[1:-1])  # without "ASSISTANT:", which stands there, and "</s>"
+            return session.generate(self.max_new_tokens, on_text=on_text, allow_search=False).text
 
     def _session(self, dialogue: Dialogue) -> ChatSession:
         """The session of the conversation that began like this one, or a new one.

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from chatsearcher.dialogue import Dialogue, Image
-from chatsearcher.model import ChatSearcherModel
+from chatsearcher.dialogue import Dialogue, Image, Text
+from chatsearcher.model import ChatSearcherModel, Segment
+from chatsearcher.model.generation import ChatSession
 from chatsearcher.retriever import Assistant, Retriever
 from chatsearcher.retrievers import load_retriever
 from chatsearcher.retrievers.chatsearcher import SESSIONS, ChatSearcherRetriever, image_fingerprint
@@ -162,6 +163,26 @@ def test_another_pick_gives_another_answer() -> None:
         for number in (1, 2)
     )
     assert np.abs(one - two).max() > 1e-5
+
+
+def test_the_answer_goes_on_after_the_pick() -> None:
+    system = retriever(max_new_tokens=4)
+    asked = Dialogue().user("a cat")
+    words = [system.go_on(asked.assistant("here", shown(number))) for number in (1, 2, 1)]
+    assert words[0] == words[2]  # another pick in between leaves nothing behind
+    heard: list[str] = []
+    assert (
+        retriever(max_new_tokens=4).go_on(asked.assistant("here", shown(1)), heard.append)
+        == words[0]
+    )
+    assert "".join(heard) == words[0]
+    session = ChatSession(system.model, system.processor)
+    session.user("a cat")
+    session.append([Segment(Text(" here"), False)])
+    session.append_image(shown(1))
+    assert session.generate(4, allow_search=False).text == words[0]
+    with pytest.raises(ValueError, match="no open answer"):
+        system.go_on(asked)
 
 
 def test_many_conversations_do_not_pile_up() -> None:
