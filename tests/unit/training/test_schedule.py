@@ -1,0 +1,48 @@
+"""The learning rate as a function of the step, and what the optimiser is given."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatsearcher.training.schedule import build_optimiser, learning_rate
+from chatsearcher.training.settings import OptimiserSettings
+
+
+def test_warm_up_then_half_a_cosine():
+    settings = OptimiserSettings(steps=110, warmup=10, learning_rate=2.0, floor=0.1)
+    assert learning_rate(0, settings) == pytest.approx(0.2)
+    assert learning_rate(9, settings) == pytest.approx(2.0)
+    assert learning_rate(10, settings) == pytest.approx(2.0)
+    assert learning_rate(60, settings) == pytest.approx(1.1)  # half way: mean of peak and floor
+    assert learning_rate(110, settings) == pytest.approx(0.2)
+    assert learning_rate(10_000, settings) == pytest.approx(0.2)
+
+
+@given(st.integers(0, 50), st.integers(1, 500), st.integers(0, 600))
+def test_never_above_the_peak_nor_below_the_floor_after_warm_up(warmup, steps, step):
+    settings = OptimiserSettings(steps=steps, warmup=warmup, learning_rate=1.0, floor=0.25)
+    rate = learning_rate(step, settings)
+    assert 0 < rate <= 1
+    assert step < warmup or rate >= 0.25
+    assert step < warmup or learning_rate(step + 1, settings) <= rate
+
+
+def test_weight_decay_spares_vectors_and_scalars_and_frozen_parameters_are_left_out():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2), torch.nn.Linear(2, 2))
+    model[2].requires_grad_(False)
+    decayed, spared = build_optimiser(model, OptimiserSettings(weight_decay=0.3)).param_groups
+    assert decayed["weight_decay"] == 0.3
+    assert [p.shape for p in decayed["params"]] == [(2, 3)]
+    assert spared["weight_decay"] == 0
+    assert len(spared["params"]) == 3
+    (only,) = build_optimiser(model, OptimiserSettings()).param_groups
+    assert only["weight_decay"] == 0
+    assert len(only["params"]) == 4
+
+
+def test_nothing_to_train_is_an_error():
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        build_optimiser(torch.nn.Linear(1, 1).requires_grad_(False), OptimiserSettings())
