@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from chatsearcher.data.packing import cut, first_fit
+from chatsearcher.data.packing import cut, pack_rows
 from chatsearcher.model.batch import IGNORE, Batch, image_id_hash
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def collate(
 
     Args:
         samples: a sample longer than ``length`` goes on in further rows or segments.
-        length: tokens of a row; None takes the longest sample's.
-        pack: several samples a row, each row exactly ``length`` long; False gives each its own row
-            and pads to the longest.
+        length: tokens of a row at most; None takes the longest sample's.
+        pack: several samples a row, in as few rows of at most ``length`` as they fill, all of one
+            width; False gives each its own row and pads to the longest.
 
     Raises:
         ValueError: ``length`` is too small for a picture.
@@ -47,12 +47,10 @@ def collate(
         ]
     sizes = [len(piece.input_ids) for piece in pieces]
     if pack:
-        width = length if length is not None else max(sizes, default=1)
-        rows = first_fit(sizes, width)
+        rows, width = pack_rows(sizes, length if length is not None else max(sizes, default=0))
     else:
-        width = max(sizes, default=1)
+        width = max(sizes, default=0)
         rows = [[number] for number in range(len(pieces))]
-    rows = rows or [[]]
 
     pad = tokenizer.pad_token_id
     ids = torch.full((len(rows), width), 0 if pad is None else pad, dtype=torch.long)

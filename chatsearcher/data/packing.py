@@ -1,4 +1,4 @@
-"""Fitting samples into rows: first-fit packing, cutting documents, shortening dialogues."""
+"""Fitting samples into rows: packing, cutting documents, shortening dialogues."""
 
 from __future__ import annotations
 
@@ -31,6 +31,42 @@ def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         rows[row].append(sample)
         room[row] -= length
     return rows
+
+
+def pack_rows(
+    lengths: Sequence[int], capacity: int, multiple: int = 8
+) -> tuple[list[list[int]], int]:
+    """Few rows, and the narrowest width at which they stay as few: (rows of sample numbers, width).
+
+    First-fit of the longest samples first; then the capacity is lowered as long as no further row
+    is needed, so that the padding of a last, half empty row is not computed for nothing.
+
+    Args:
+        multiple: widths are multiples of this (or ``capacity``), for the sake of the matrix units.
+
+    Raises:
+        ValueError: a sample longer than ``capacity``.
+    """
+    order = sorted(range(len(lengths)), key=lambda sample: -lengths[sample])
+
+    def fill(width: int) -> list[list[int]]:
+        rows = first_fit([lengths[sample] for sample in order], width)
+        return [[order[place] for place in row] for row in rows]
+
+    best, width = fill(capacity), capacity
+    if not best:
+        return best, 0
+    low = max(lengths[order[0]], -(-sum(lengths) // len(best)))
+    steps = range(-(-low // multiple), -(-capacity // multiple))
+    first, last = 0, len(steps)
+    while first < last:
+        middle = (first + last) // 2
+        rows = fill(steps[middle] * multiple)
+        if len(rows) <= len(best):
+            best, width, last = rows, steps[middle] * multiple, middle
+        else:
+            first = middle + 1
+    return best, width
 
 
 def cut(

@@ -50,7 +50,7 @@ class DataConfig:
             step holds exactly ``count`` items of each source; else the counts are proportions,
             kept exactly over every ``sum of counts`` consecutive items.
         batch: items of the global batch, over all ranks; 0 means the sum of the counts.
-        length: tokens of a packed row; longer documents go on in further samples.
+        length: tokens of a packed row at most; longer documents go on in further samples.
         pack: several samples a row; False gives each sample its own row, padded to the longest.
         image_size: the side of the pictures that the world renders, in pixels.
         workers: processes that make batches ahead (0: in this process).

@@ -47,7 +47,7 @@ def test_each_sample_stands_whole_in_its_own_segment(
     assert batch.keys == ["s0", "s1", "s2", "s3"]
     assert (len(batch.input_ids) == 4) is not pack
     if pack:
-        assert batch.input_ids.shape[1] == 64
+        assert batch.input_ids.shape[1] <= 64
 
 
 @pytest.mark.parametrize("pack", [True, False])
@@ -71,7 +71,7 @@ def test_pictures_keep_the_samples_order_and_know_their_place(
 def test_a_long_sample_goes_on_in_further_segments(processor: ChatSearcherProcessor) -> None:
     encoded = samples(processor)
     batch = collate(encoded, processor, 12, pack=True)
-    assert batch.input_ids.shape[1] == 12
+    assert batch.input_ids.shape[1] <= 12
     bos = processor.tokenizer.bos_token_id
     words = [t for sample in encoded for t in sample.input_ids if t != bos]
     there = batch.input_ids[(batch.segment_ids > 0) & (batch.input_ids != bos)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsearcher.data.packing import cut, first_fit, rounds, shorten
+from chatsearcher.data.packing import cut, first_fit, pack_rows, rounds, shorten
 from chatsearcher.dialogue import Dialogue
 from chatsearcher.model.processing import EncodedImage, EncodedSample
 
@@ -18,6 +18,23 @@ def test_packing_places_each_sample_once_and_overfills_no_row(lengths: list[int]
     filled = [sum(lengths[n] for n in row) for row in rows]
     assert all(total <= 30 for total in filled)
     assert sum(total * 2 <= 30 for total in filled) <= 1, "first fit leaves one row half empty"
+
+
+@given(st.lists(st.integers(min_value=1, max_value=100), max_size=40))
+def test_balanced_packing_needs_no_more_rows_and_no_more_width(lengths: list[int]) -> None:
+    rows, width = pack_rows(lengths, 100)
+    assert sorted(n for row in rows for n in row) == list(range(len(lengths)))
+    assert all(sum(lengths[n] for n in row) <= width <= 100 for row in rows)
+    longest_first = sorted(lengths, reverse=True)
+    assert len(rows) <= len(first_fit(longest_first, 100))
+    assert not rows or width % 8 == 0 or width == 100
+
+
+def test_balanced_packing_shares_the_room_evenly() -> None:
+    """Five times 60 fill three rows of 150 as 2 + 2 + 1; a width of 120 is enough for that."""
+    rows, width = pack_rows([60] * 5, 150)
+    assert (len(rows), width) == (3, 120)
+    assert pack_rows([], 64) == ([], 0)
 
 
 def test_packing_refuses_what_fits_no_row() -> None:
