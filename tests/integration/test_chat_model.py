@@ -94,6 +94,19 @@ def test_different_picks_lead_to_different_answers(searcher):
         assert not same(found[one], found[other])
 
 
+def test_the_answer_goes_on_after_the_pick_and_stays_in_the_history(searcher):
+    conversation = converse(searcher)
+    conversation.say("a red cat")
+    heard: list[str] = []
+    answer = conversation.pick(2, heard.append)
+    assert "".join(heard) == answer.text == conversation.rounds[0].continuation
+    fresh = converse(system(0.0))
+    fresh.say("a red cat")
+    fresh.pick(1)
+    assert fresh.pick(2).text == answer.text, "the first pick has left something behind"
+    assert fresh.dialogue == conversation.dialogue
+
+
 def test_a_long_used_system_answers_as_a_fresh_one(searcher):
     used = converse(searcher)
     for end in range(1, len(STEPS) + 1):
