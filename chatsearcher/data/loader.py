@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,6 +101,10 @@ class _Steps(Dataset[Made]):
 
 
 def _start_worker(worker: int) -> None:
+    # Ctrl-C reaches the whole process group: the trainer stops by itself, after its step, and needs
+    # its workers until then. They end with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

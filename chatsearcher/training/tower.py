@@ -50,6 +50,7 @@ class TowerSettings:
         """open_clip's model configuration for this tower and that vocabulary."""
         return {
             "embed_dim": self.embedding_dim,
+            "nonscalar_logit_scale": True,  # DeepSpeed's broadcast cannot view a scalar as bytes
             "vision_cfg": {
                 "image_size": self.image_size,
                 "layers": list(self.layers),
@@ -80,6 +81,7 @@ def build_clip(config: dict[str, Any]) -> nn.Module:
         vision_cfg=config["vision_cfg"],
         text_cfg=config["text_cfg"],
         quick_gelu=config.get("quick_gelu", False),
+        nonscalar_logit_scale=config.get("nonscalar_logit_scale", False),
     )
     return model.to(memory_format=torch.channels_last)
 
@@ -115,7 +117,7 @@ class CroppedClip(nn.Module):
         with sdpa_kernel(SDPBackend.MATH):
             images = self.clip.encode_image(pixel_values, normalize=True)
             texts = self.encode_text(input_ids)
-        return images, texts, self.clip.logit_scale.exp()
+        return images, texts, self.clip.logit_scale.exp().squeeze()
 
     def update_momentum(self) -> None:
         """After each step: keep the logit scale within CLIP's bound of 100."""
