@@ -1,6 +1,6 @@
 """The score below which a checkpoint says that nothing in the gallery fits.
 
-    python eval/calibrate.py runs/nano/stage2
+    python eval/calibrate.py runs/nano/stage2/model
 
 Chosen on the world's validation sets; writes ``calibration.json`` into the checkpoint's folder.
 """

@@ -3,7 +3,7 @@
 ``load_retriever`` reads a short text:
 
 - ``nano``: the checkpoint that ships with the package;
-- ``path/to/folder``: a saved ChatSearcher;
+- ``path/to/folder``: a saved ChatSearcher, or the run that saved it (``runs/nano/stage2``);
 - ``clip:PATH_OR_TOWER/WEIGHTS[:text|image|both][,option=value…]``: a CLIP baseline, e.g.
   ``clip:ViT-B-32/openai:both,weight=0.3`` (see ``retrievers.clip``);
 - ``precomputed:FILE.npz``: vectors made elsewhere.

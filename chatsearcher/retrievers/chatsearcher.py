@@ -6,12 +6,14 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 from chatsearcher.device import pick_device, pick_dtype
 from chatsearcher.dialogue import Dialogue, Turn
@@ -203,24 +205,39 @@ def image_fingerprint(model: ChatSearcherModel) -> str:
 
 
 def load(argument: str, device: str | None = None) -> ChatSearcherRetriever:
-    """A saved ChatSearcher by its folder.
+    """A saved ChatSearcher by its folder, or by the folder of the run that saved it.
 
     Raises:
         FileNotFoundError: the folder is not there, or holds no saved model.
         ValueError: a calibration of other weights.
     """
     folder = Path(argument)
+    if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
+        folder /= "model"
     for name, what in (("config.json", "model"), ("processor_config.json", "processor")):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder} has no {name}; expected a {what} saved with save_pretrained, as "
                 "train/stage2.py leaves it"
             )
-    model = ChatSearcherModel.from_pretrained(folder, dtype="auto")
+    with _without_progress_bars():
+        model = ChatSearcherModel.from_pretrained(folder, dtype="auto")
     processor = ChatSearcherProcessor.from_pretrained(folder)
     retriever = ChatSearcherRetriever(model, processor, device)
     retriever.no_match_threshold = read_threshold(folder, retriever.fingerprint)
     return retriever
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """A model of a second's loading needs no bar amid a command's own output."""
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            logging.enable_progress_bar()
 
 
 def read_threshold(folder: Path, fingerprint: str) -> float | None:

@@ -86,12 +86,12 @@ def test_words_and_pictures_both_change_the_query() -> None:
 def test_save_and_load_give_the_same_vectors(tmp_path: Path) -> None:
     model = build()
     first = ChatSearcherRetriever(model, tiny_processor(), "cpu", torch.float32)
-    model.save_pretrained(tmp_path)
-    first.processor.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "model")
+    first.processor.save_pretrained(tmp_path / "model")
     second = load_retriever(str(tmp_path), "cpu")
     assert second.fingerprint == first.fingerprint
     again = ChatSearcherRetriever(
-        ChatSearcherModel.from_pretrained(tmp_path), second.processor, "cpu", torch.float32
+        ChatSearcherModel.from_pretrained(tmp_path / "model"), second.processor, "cpu", torch.float32
     )
     np.testing.assert_array_equal(again.encode_queries(TALKS), first.encode_queries(TALKS))
     pictures = [picture(1), picture(2)]
