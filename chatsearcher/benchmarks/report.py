@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,3 +109,53 @@ WORLD_COLUMNS: tuple[tuple[str, str, str], ...] = (
 def read_runs(paths: Sequence[str | Path]) -> list[list[Result]]:
     """One list of results a file."""
     return [read_results(path) for path in paths]
+
+
+DECISION_COLUMNS: tuple[tuple[str, str, str], ...] = tuple(
+    (title, "world-decision", figure)
+    for title, figure in (
+        ("balanced accuracy", "balanced accuracy"),
+        ("pictures", "pictures answered with a picture"),
+        ("words", "words answered in words"),
+        ("word answers right", "word answers"),
+    )
+)
+COLUMNS = {"world": WORLD_COLUMNS, "decision": DECISION_COLUMNS}
+_TABLE = re.compile(
+    r"(?P<head><!-- table (?P<columns>\S+)\n(?P<rows>.*?)-->\n).*?(?P<tail><!-- end table -->)",
+    re.DOTALL,
+)
+
+
+def refresh(page: str, folder: Path) -> str:
+    """A Markdown page with its tables written anew from result files.
+
+    A table is asked for in the page itself, one row a line, one file a seed::
+
+        <!-- table world
+        momentum on = on-0.json on-1.json
+        momentum off = off-0.json
+        -->
+        <!-- end table -->
+
+    Args:
+        page: the page's text.
+        folder: what the files' names are relative to.
+
+    Raises:
+        ValueError: unknown columns, or a row without files.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        if match["columns"] not in COLUMNS:
+            raise ValueError(f"unknown table {match['columns']!r}; known: {', '.join(COLUMNS)}")
+        rows = {}
+        for line in match["rows"].strip().splitlines():
+            title, equals, files = line.rpartition("=")
+            if not equals or not files.split():
+                raise ValueError(f"row {line!r}: expected TITLE = FILE.json [FILE.json …]")
+            rows[title.strip()] = read_runs([folder / name for name in files.split()])
+        body = compare(rows, COLUMNS[match["columns"]])
+        return f"{match['head']}\n{body}\n\n{match['tail']}"
+
+    return _TABLE.sub(table, page)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from chatsearcher.benchmarks.report import compare, spread, spreads
-from chatsearcher.benchmarks.results import Result
+from chatsearcher.benchmarks.report import compare, refresh, spread, spreads
+from chatsearcher.benchmarks.results import Result, write_results
 
 
 def run(value: float, data: str = "x", **more: float) -> list[Result]:
@@ -44,3 +45,33 @@ def test_the_table_has_a_row_a_system_and_says_what_is_missing() -> None:
     assert head == "| system | mean | t R@1 |"
     assert on.startswith("| on | 2.00 ± ")
     assert off == "| off | 5.00 | – |"
+
+
+PAGE = """# Results
+
+<!-- table world
+with a queue = a.json b.json
+without = a.json
+-->
+old
+<!-- end table -->
+
+The end.
+"""
+
+
+def test_a_page_gets_its_tables_from_the_files_it_names(tmp_path: Path) -> None:
+    write_results(tmp_path / "a.json", run(1.0))
+    write_results(tmp_path / "b.json", run(3.0))
+    page = refresh(PAGE, tmp_path)
+    assert "old" not in page
+    assert page.startswith("# Results\n")
+    assert page.endswith("The end.\n")
+    rows = [line for line in page.splitlines() if line.startswith("| with")]
+    assert " 2.00 ± " in rows[0]
+    assert rows[1].startswith("| without | – |")
+    assert refresh(page, tmp_path) == page
+    with pytest.raises(ValueError, match="unknown table 'word'"):
+        refresh(PAGE.replace("table world", "table word"), tmp_path)
+    with pytest.raises(ValueError, match="expected TITLE = FILE"):
+        refresh(PAGE.replace("= a.json b.json", "="), tmp_path)
