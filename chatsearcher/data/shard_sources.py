@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chatsearcher.data.records import BrokenRecord, Record, Remark, SourceConfig
-from chatsearcher.data.shards import Shards, find_shards, select
+from chatsearcher.data.records import BrokenRecord, Record, SourceConfig
+from chatsearcher.data.shards import find_shards, open_shards, select
 from chatsearcher.dialogue import Dialogue, Image, Text
 
 if TYPE_CHECKING:
@@ -63,19 +63,15 @@ class _Shards:
         self.config = config
         self.seed = seed
         self.folder = Path(config.path)
-        self.shards = Shards.open(find_shards(self.folder, config.split))
-        self.chosen = select(self.shards, config.where, config.below)
+        self.shards = open_shards(find_shards(self.folder, config.split))
+        self.chosen, unread = select(self.shards, config.where, config.below)
+        self.remarks = [*self.shards.remarks, *unread]
         if not self.chosen:
             raise ValueError(
                 f"none of the {len(self.shards)} records in {self.folder} ({config.split}) fits "
                 f"where={config.where} below={config.below}"
             )
         self.record_of = {key: number for number, key in enumerate(self.shards.keys)}
-
-    @property
-    def remarks(self) -> list[Remark]:
-        """What could not be indexed."""
-        return self.shards.remarks
 
     def pick(self, index: int) -> tuple[int, str, random.Random]:
         """(record number, its key for this use, the random numbers of this use)."""

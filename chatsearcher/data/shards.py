@@ -14,6 +14,7 @@ import tarfile
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,16 @@ def find_shards(folder: str | Path, split: str | None = None) -> list[Path]:
         there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise FileNotFoundError(f"no {pattern} in {folder}; it holds {there}")
     return found
+
+
+def open_shards(paths: Iterable[Path]) -> Shards:
+    """``Shards.open``, once per process for the same files: sources often share them."""
+    return _opened(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+@lru_cache(maxsize=8)
+def _opened(files: tuple[tuple[Path, int, int], ...]) -> Shards:
+    return Shards.open(path for path, _, _ in files)
 
 
 @dataclass
@@ -218,27 +229,25 @@ def _duplicates(keys: Sequence[str]) -> list[str]:
 
 
 def select(
-    shards: Shards,
-    where: dict[str, tuple[str, ...]],
-    below: dict[str, float],
-) -> list[int]:
+    shards: Shards, where: dict[str, tuple[str, ...]], below: dict[str, float]
+) -> tuple[list[int], list[Remark]]:
     """The records whose JSON says so (``SourceConfig.where`` and ``below``); all if neither is set.
 
-    A record whose JSON cannot be read is left out, with a remark.
+    Returns (records, remarks on those whose JSON cannot be read, which are left out).
     """
     if not where and not below:
-        return list(range(len(shards)))
-    chosen = []
+        return list(range(len(shards))), []
+    chosen, remarks = [], []
     for record in range(len(shards)):
         try:
             metadata = shards.metadata(record)
         except BrokenRecord as error:
-            shards.remarks.append(Remark(error.key, "skipped", error.reason))
+            remarks.append(Remark(error.key, "skipped", error.reason))
             continue
         fits = all(metadata.get(name) in values for name, values in where.items())
         if fits and all(_under(metadata.get(name), limit) for name, limit in below.items()):
             chosen.append(record)
-    return chosen
+    return chosen, remarks
 
 
 def _under(value: Any, limit: float) -> bool:

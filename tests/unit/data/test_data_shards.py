@@ -138,9 +138,19 @@ def test_records_are_chosen_by_their_metadata(
         *entries("d", kind="art"),
     ]
     shards = Shards.open([write_shard(tmp_path / "x.tar", files)])
-    assert select(shards, {}, {}) == [0, 1, 2, 3]
-    assert select(shards, {"kind": ("photo", "art")}, {}) == [0, 1, 3]
-    assert select(shards, {"kind": ("photo", "art")}, {"white": 0.5}) == [0]
+    assert select(shards, {}, {}) == ([0, 1, 2, 3], [])
+    assert select(shards, {"kind": ("photo", "art")}, {}) == ([0, 1, 3], [])
+    assert select(shards, {"kind": ("photo", "art")}, {"white": 0.5}) == ([0], [])
+
+
+def test_a_record_whose_metadata_cannot_be_read_is_left_out_with_a_remark(
+    tmp_path: Path, entries: Entries, write_shard: Write
+) -> None:
+    files = [*entries("a", kind="photo"), *entries("b")[:2], ("b.json", b"[")]
+    shards = Shards.open([write_shard(tmp_path / "x.tar", files)])
+    chosen, remarks = select(shards, {"kind": ("photo",)}, {})
+    assert chosen == [0]
+    assert [(remark.key, remark.kind) for remark in remarks] == [("b", "skipped")]
 
 
 @given(st.integers(min_value=1, max_value=40), st.integers(min_value=0, max_value=3))
