@@ -23,6 +23,7 @@ SOURCES = Registry(
         "shard-pairs": "chatsearcher.data.shard_sources:ShardPairs",
         "shard-dialogues": "chatsearcher.data.shard_sources:ShardDialogues",
         "modifications": "chatsearcher.data.shard_sources:Modifications",
+        "dialogues": "chatsearcher.data.dialogue_file:DialogueFile",
     },
 )
 
