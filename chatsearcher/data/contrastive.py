@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -96,6 +97,10 @@ class WorldGroups:
 
     def group(self, index: int) -> list[Pair]:
         config = self.config
+        if config.short:
+            index, odd = divmod(index, 2)
+            if odd:
+                return self._short(index)
         key, those = next(streams.hard_pairs(config.split, self.seed, index, config.group))
         if len(those) < self.size:
             raise BrokenRecord(key, f"only {len(those)} of {self.size} scenes are in this split")
@@ -103,6 +108,18 @@ class WorldGroups:
             Pair(picture, words, frozenset((picture.rpartition("#")[0], words.casefold())))
             for picture, words in those
         ]
+
+    def _short(self, index: int) -> list[Pair]:
+        """Pictures of unrelated scenes; no two of a batch share their kinds."""
+        stream = streams.short_pairs(self.config.split, self.seed, index * self.size)
+        pairs = []
+        for _, (picture, words) in islice(stream, self.size):
+            scene, _ = pictures.parse(picture)
+            kinds = " ".join(sorted(thing.kind for thing in scene.things))
+            pairs.append(Pair(picture, words, frozenset((scene.key, words.casefold(), kinds))))
+        if len(set.union(*(set(pair.marks) for pair in pairs))) < 3 * self.size:
+            raise BrokenRecord(f"short/{self.config.split}/{index}", "two pairs share their kinds")
+        return pairs
 
     def load(self, picture: str) -> PILImage:
         return pictures.load(picture, self.config.image_size)

@@ -74,6 +74,7 @@ class ContrastiveConfig:
         kind: ``world`` or ``shards``.
         batch: pairs of the global batch, over all ranks.
         group: world only: so many scenes of a batch that differ from each other in one attribute.
+        short: world only: every other group holds unrelated scenes and words for their kinds only.
         max_tokens: longer texts are cut; the end token is kept.
         path, split, texts, where, below: as in ``SourceConfig``.
     """
@@ -81,6 +82,7 @@ class ContrastiveConfig:
     kind: Literal["world", "shards"] = "world"
     batch: int = 128
     group: int = 4
+    short: bool = False
     split: SplitName = "train"
     image_size: int = 96
     max_tokens: int = 64

@@ -119,13 +119,20 @@ def build_accelerator(run: RunSettings) -> Accelerator:
             "precision 'bf16' (bfloat16 parameters with float32 masters) is DeepSpeed's; "
             "use --engine.precision bf16-autocast, or --engine.deepspeed on"
         )
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=on_cpu and plugin is None,
         deepspeed_plugin=plugin,
         mixed_precision="bf16" if run.engine.precision == "bf16" else "no",
         gradient_accumulation_steps=run.optimiser.accumulation,
         kwargs_handlers=handlers,
     )
+    if plugin is not None:
+        # Else transformers partitions a language model under ZeRO 3 while the network around it is
+        # still being made, and its initialisation meets empty weights.
+        from transformers.integrations import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()
+    return accelerator
 
 
 def autocast(accelerator: Accelerator, run: RunSettings) -> contextlib.AbstractContextManager[None]:

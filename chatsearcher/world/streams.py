@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
 from chatsearcher.dialogue import Dialogue, Image, Text
-from chatsearcher.world.captions import caption
+from chatsearcher.world.captions import EVERYTHING, caption, describe
 from chatsearcher.world.dialogues import conversation, search
 from chatsearcher.world.pictures import picture_id
 from chatsearcher.world.scene import Scene, Split, sample_scene
@@ -89,6 +89,21 @@ def hard_pairs(
         return [(picture(s, rng).id, caption(s, rng, complete=1.0)) for s in scenes]
 
     return _stream(f"hard{group}", split, seed, start, make)
+
+
+def short_pairs(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(key, (picture id, few words)): the kinds, and now and then an attribute.
+
+    What a complete caption says beside the kinds is enough to find a picture among random ones; here
+    a tower has to see the kinds.
+    """
+
+    def make(rng: random.Random) -> tuple[str, str]:
+        scene = sample_scene(rng, split)
+        say = frozenset(name for name in sorted(EVERYTHING) if rng.random() < 0.1)
+        return picture(scene, rng).id, describe(scene, rng, say)
+
+    return _stream("short", split, seed, start, make)
 
 
 def documents(

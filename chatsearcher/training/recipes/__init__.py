@@ -13,7 +13,11 @@ _PAPER = "chatsearcher.training.recipes.vicuna"
 
 TOWERS = Registry(
     "tower recipe",
-    {"nano-tower": f"{_NANO}:TOWER", "nano-real-tower": f"{_NANO}:REAL_TOWER"},
+    {
+        "nano-tower-base": f"{_NANO}:TOWER_BASE",
+        "nano-tower": f"{_NANO}:TOWER",
+        "nano-real-tower": f"{_NANO}:REAL_TOWER",
+    },
 )
 STAGE1 = Registry(
     "stage 1 recipe",

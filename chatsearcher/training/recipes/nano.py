@@ -9,13 +9,21 @@ from chatsearcher.training.build import ModelSettings
 from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
-TOWER = TowerRecipe(
-    run="runs/nano/tower",
+# First scenes that differ in one attribute; what a tower sees last are the kinds, so half of the
+# second training's words name nothing else.
+TOWER_BASE = TowerRecipe(
+    run="runs/nano/tower-base",
     optimiser=OptimiserSettings(
-        steps=2000, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), weight_decay=0.05
+        steps=1000, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), weight_decay=0.05
     ),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=ContrastiveConfig(kind="world", batch=128, group=4, workers=1, prefetch=8),
+)
+TOWER = replace(
+    TOWER_BASE,
+    run="runs/nano/tower",
+    start="nano-tower-base",
+    data=replace(TOWER_BASE.data, short=True),
 )
 
 STAGE1 = Stage1Recipe(
@@ -61,7 +69,7 @@ SHORT_STAGE2 = replace(
     optimiser=replace(STAGE2.optimiser, steps=500),
 )
 
-REAL_TOWER = replace(TOWER, run="runs/nano-real/tower")
+REAL_TOWER = replace(TOWER_BASE, run="runs/nano-real/tower")
 REAL_STAGE1 = replace(
     STAGE1,
     run="runs/nano-real/stage1",
