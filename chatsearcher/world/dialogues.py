@@ -25,7 +25,7 @@ from chatsearcher.world.wishes import FACTS, clause, question
 Mode = Literal["picture", "talk", "note"]
 Show = Callable[[Scene], Image]
 # How often each kind of conversation occurs in training.
-MIX: tuple[tuple[str, float], ...] = (("modes", 0.66), ("search", 0.34))
+MIX: tuple[tuple[str, float], ...] = (("modes", 0.72), ("search", 0.28))
 SEARCHES: tuple[tuple[str, float], ...] = (("telling", 0.5), ("mixed", 0.33), ("single", 0.17))
 SET_MODE: dict[Mode, tuple[str, ...]] = {
     "picture": (
@@ -54,6 +54,7 @@ AGREED: dict[Mode, tuple[str, ...]] = {
 }
 NOTED = ("Noted.", "All right, noted.", "I will keep that in mind.")
 FULL = ("{x}?", "and {x}?", "what about {x}?", "how about {x}?", "{x}.")
+PART = (*SHARED, "{n}.", "and {n}.", "now {n}.", "{n}, then.")
 FACT = ("{q}", "something {c}?", "and something {c}?", "how about something {c}?", "something {c}.")
 REQUEST = (
     "i'd like {x}.",
@@ -63,6 +64,9 @@ REQUEST = (
     "{x}, please.",
 )
 THANKS = (("Thanks.", "You are welcome."), ("Great, thanks.", "You are welcome."))
+
+# How often a user who has no picture yet brings one along.
+_ATTACH: dict[Mode, float] = {"picture": 0.9, "talk": 1.0, "note": 0.4}
 
 
 def conversation(split: Split, rng: random.Random, show: Show) -> Dialogue:
@@ -105,9 +109,9 @@ def _refined(
 
 
 def modes(split: Split, rng: random.Random, show: Show) -> Dialogue:
-    """Five to eight rounds under a mode that the user sets and sometimes changes."""
+    """Five to nine rounds under a mode that the user sets and sometimes changes."""
     talk = _Talk(split, rng, show)
-    for _ in range(rng.randint(5, 8)):
+    for _ in range(rng.randint(5, 9)):
         talk.round()
     return talk.dialogue
 
@@ -134,18 +138,18 @@ class _Talk:
         """One round: perhaps a change of mode, a picture of the user's, words, and the answer."""
         rng, lead = self.rng, ""
         start = self.mode is None
-        if start and rng.random() < 0.3:
+        if start and rng.random() < 0.27:
             self.mode = "picture"  # what a user who says nothing of it expects
-        elif start or rng.random() < 0.04:
+        elif start or rng.random() < 0.03:
             lead = self._change_mode()
-            if rng.random() < 0.5 and self.mode is not None:
-                self._say((), _Turn(lead, rng.choice(AGREED[self.mode])))
+            if rng.random() < (0.75 if self.mode == "picture" else 0.5):
+                self._say((), _Turn(lead, rng.choice(AGREED[self.mode or "picture"])))
                 return
         pictures: tuple[Image, ...] = ()
-        if self.mode != "talk" and rng.random() < 0.12:
+        if self.mode != "talk" and rng.random() < (0.2 if self.mode == "note" else 0.02):
             self._instruct(lead)
             return
-        if (self.scene is None and self.mode != "picture") or rng.random() < 0.1:
+        if rng.random() < (0.1 if self.scene else _ATTACH[self.mode or "picture"]):
             self.scene = sample_scene(rng, self.split)
             pictures = (self.show(self.scene),)
         turn = self._turn()
@@ -177,21 +181,22 @@ class _Talk:
             self.dialogue = dialogue.assistant(turn.answer)
 
     def _change_mode(self) -> str:
-        weights: dict[Mode, float] = {"picture": 0.3, "talk": 0.35, "note": 0.35}
-        choices = [mode for mode in weights if mode != self.mode]
+        weights: dict[Mode, float] = {"picture": 0.16, "talk": 0.46, "note": 0.38}
+        kept = ("picture",) if self.noted else ()  # after notes these words ask for their picture
+        choices = [mode for mode in weights if mode != self.mode and mode not in kept]
         self.mode = self.rng.choices(choices, [weights[mode] for mode in choices])[0]
         self.noted = 0
         return self.rng.choice(SET_MODE[self.mode])
 
     def _turn(self) -> _Turn:
         rng = self.rng
-        if self.mode == "note" and self.noted and rng.random() < 0.25:
+        if self.mode == "note" and self.noted and rng.random() < 0.16:
             self.mode, self.noted = "picture", 0
             assert self.scene is not None
             return _Turn(rng.choice(SET_MODE["picture"]), self.scene)
-        if self.scene is not None and rng.random() < 0.04:
+        if self.scene is not None and rng.random() < 0.03:
             return _Turn(*ask(self.scene, rng))
-        if self.dialogue.turns and rng.random() < 0.02:
+        if self.dialogue.turns and rng.random() < 0.01:
             return _Turn(*rng.choice(THANKS))
         if self.mode == "talk":
             return self._talk_turn()
@@ -200,21 +205,23 @@ class _Talk:
     def _wished(self) -> _Turn:
         """Words that ask for a picture, in wordings that other modes share."""
         rng, draw = self.rng, self.rng.random()
-        plain = 0.85 if self.mode == "note" else 0.35  # how often a wording only a wish has
+        plain = 0.7 if self.mode == "note" else 0.15  # how often a wording only a wish has
         if draw < 0.1 and self.mode == "picture":
             return self._wished_fact()
         if self.scene is None or draw < 0.35:
             scene = sample_scene(rng, self.split)
             say = EVERYTHING
-            if rng.random() < 0.12:  # loosely said: any picture that fits will do
+            if self.mode == "picture" and rng.random() < 0.1:  # any picture that fits will do
                 say = frozenset(name for name in sorted(EVERYTHING) if rng.random() < 0.5)
             forms = REQUEST if rng.random() < plain else FULL
             return _Turn(_form(forms, rng, x=describe(scene, rng, say, lead=False)), scene)
         edits = choose_edits(self.scene, rng, rng.choice((1, 1, 2)), self.split)
+        if self.mode == "picture" and any(e.attribute == "kind" for e in edits):
+            edits = choose_edits(self.scene, rng, 1, self.split)  # talk has no such wordings
         target = apply_all(self.scene, edits)
         if any(edit.attribute == "kind" for edit in edits) or rng.random() < plain:
             return _Turn(say_edits(self.scene, edits, rng, shared=0.0), target)
-        return _Turn(_form(SHARED, rng, n=nominal(self.scene, edits, rng)), target)
+        return _Turn(_form(PART, rng, n=nominal(self.scene, edits, rng)), target)
 
     def _wished_fact(self) -> _Turn:
         """A wish by a fact: it takes the place of a single thing; else any picture that fits."""
@@ -241,7 +248,7 @@ class _Talk:
             text = _form(FULL, rng, x=describe(shown, rng, EVERYTHING, lead=False))
         else:
             edits = _claims(scene, rng)
-            text = _form(SHARED, rng, n=nominal(scene, edits, rng))
+            text = _form(PART, rng, n=nominal(scene, edits, rng))
         return _Turn(text, judge(text, scene))
 
 

@@ -94,6 +94,11 @@ def answer(question: str, scene: Scene) -> str:
     return sentence(str(getattr(thing, name)))
 
 
+def is_question(text: str) -> bool:
+    """Whether the words are a question of ``ask``, to be answered in words in any mode."""
+    return any(pattern.fullmatch(text.lower()) for _, pattern in _COMPILED)
+
+
 def _match(question: str) -> tuple[str, re.Match[str]]:
     for name, pattern in _COMPILED:
         if match := pattern.fullmatch(question.lower()):

@@ -68,6 +68,11 @@ def read_reference(dialogue: Dialogue) -> Scene:
     return apply_description(base, read(text))
 
 
+def selects(text: str) -> bool:
+    """Whether the words point at one of the pictures shown: "the second one, but …"."""
+    return bool(_WHICH.match(text.lower()) or _WITH.match(text.lower()))
+
+
 def _shows(scene: Scene, said: Said) -> bool:
     return any(
         said.kind == thing.kind
