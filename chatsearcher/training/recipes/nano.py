@@ -26,17 +26,23 @@ TOWER = replace(
     data=replace(TOWER_BASE.data, short=True),
 )
 
+# Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.
+# Look-alikes make the queue's negatives hard: random pictures are told apart too easily.
 STAGE1 = Stage1Recipe(
     run="runs/nano/stage1",
     tower_recipe="nano-tower",
     model=ModelSettings(
-        tower="runs/nano/tower/model", tokenizer="runs/nano/tower/tokenizer", tower_layer=3
+        tower="runs/nano/tower/model",
+        tokenizer="runs/nano/tower/tokenizer",
+        tower_layer=3,
+        retrieval_weight=4.0,
     ),
-    optimiser=OptimiserSettings(steps=3000, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98)),
-    log=LogSettings(every=20, save_every=250),
+    optimiser=OptimiserSettings(steps=600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
-            "pairs": SourceConfig("world-pairs", 32),
+            "pairs": SourceConfig("world-pairs", 12),
+            "look-alikes": SourceConfig("world-look-alikes", 20),
             "documents": SourceConfig("world-documents", 8),
         },
         length=512,
@@ -48,10 +54,13 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=4000, learning_rate=5e-4, warmup=100, betas=(0.9, 0.98)),
-    log=LogSettings(every=20, save_every=250),
+    optimiser=OptimiserSettings(steps=1500, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
-        sources={"conversations": SourceConfig("world-conversations", 24)},
+        sources={
+            "conversations": SourceConfig("world-conversations", 12),
+            "searches": SourceConfig("world-searches", 20),
+        },
         length=512,
         workers=1,
         prefetch=8,

@@ -1,0 +1,62 @@
+"""Two ranks with half the batch are one rank with all of it, with every ZeRO stage, over a resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.fixtures import training_ranks
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = (0, 1, 2, 3)
+
+pytest.importorskip("deepspeed")
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    outcome = training_ranks.run(folder, "off", 0)
+    return rows(folder), {k: v.float().clone() for k, v in outcome.state_dict.items()}
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    out = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = Path(sys.executable).with_name("deepspeed")
+    command = [str(launcher), "--num_accelerators", "2", "--master_port", str(port)]
+    command += ["tests/fixtures/training_ranks.py", str(out), *map(str, STAGES)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return out
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_ranks_and_a_resume_agree_with_one_rank_undisturbed(alone, two_ranks, stage):
+    expected_rows, expected = alone
+    got = rows(two_ranks / f"zero{stage}")
+    assert [row["step"] for row in got] == [row["step"] for row in expected_rows] == [1, 2, 3]
+    for row, wanted in zip(got, expected_rows, strict=True):
+        assert row["loss"] == pytest.approx(wanted["loss"], abs=2e-5)  # measured worst: see below
+    weights = load_file(two_ranks / f"zero{stage}.safetensors")
+    assert set(weights) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(weights[name], value, atol=2e-4, rtol=0, msg=name)
