@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,8 +48,9 @@ PROTOCOL = (
 )
 
 
+@lru_cache(maxsize=4096)  # a validation gallery: tuning looks at the same pictures many times
 def load_picture(name: str) -> PILImage:
-    """A picture of the world by its id."""
+    """A picture of the world by its id; not to be changed."""
     return WORLD["pictures"](name)
 
 

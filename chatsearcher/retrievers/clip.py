@@ -272,17 +272,13 @@ def load_model(name: str) -> ClipModel:
                 )
         source, weights = f"local-dir:{folder}", None
     else:
-        source, slash, tag = name.rpartition("/")
-        if not slash:
-            raise ValueError(
-                f"clip: {name!r} is neither a folder nor TOWER/WEIGHTS such as ViT-B-32/openai"
-            )
-        weights = tag
+        source, _, tag = name.rpartition("/")
         if (source, tag) not in open_clip.list_pretrained():
             raise ValueError(
-                f"clip: open_clip knows no {source!r} with weights {tag!r}; see "
-                "open_clip.list_pretrained()"
+                f"clip: {name!r} is neither a folder that is there, nor TOWER/WEIGHTS of open_clip "
+                "such as ViT-B-32/openai (see open_clip.list_pretrained())"
             )
+        weights = tag
     network, preprocess = open_clip.create_model_from_pretrained(source, pretrained=weights)
     tokenizer = open_clip.get_tokenizer(source)
     context = int(getattr(network, "context_length", None) or tokenizer.context_length)
