@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Mode = Literal["text", "image", "both"]
 TextChoice = Literal["last", "all", "user", "mean"]
 PictureChoice = Literal["last", "mean"]
+WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the text in `both`, for tuning
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class ClipRetriever:
         vectors = np.zeros((len(dialogues), self.embedding_dim), dtype=np.float32)
         shown = np.flatnonzero(has_picture)
         if len(shown):
-            vectors[shown] = self._pictures([dialogues[row] for row in shown])
+            vectors[shown] = self._pictures([dialogues[int(row)] for row in shown])
         if mode == "image":
             return vectors
         fused = weight * _checked(texts) + (1.0 - weight) * vectors
@@ -320,7 +321,7 @@ def parse_spec(argument: str) -> tuple[str, ClipOptions]:
     return head, ClipOptions(**values)
 
 
-def grid(mode: Mode, weights: Sequence[float] = tuple(i / 10 for i in range(1, 10))) -> list[str]:
+def grid(mode: Mode, weights: Sequence[float] = WEIGHTS) -> list[str]:
     """Every combination of options that can matter in a mode, written as in a spec."""
     texts = [f"text={choice}" for choice in get_args(TextChoice)]
     pictures = [f"pictures={choice}" for choice in get_args(PictureChoice)]
