@@ -6,6 +6,7 @@ import itertools
 import random
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from chatsearcher.gallery import Gallery, GalleryWriter
@@ -72,16 +73,18 @@ def open_demo_gallery(
     ids = demo_ids(size)
     scratch = folder.with_name(folder.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
-    with GalleryWriter.open(
+    opened = GalleryWriter.open(
         scratch,
         fingerprint=retriever.fingerprint,
         metric=retriever.metric,
         dim=retriever.embedding_dim,
         retriever=name,
-    ) as writer:
+    )
+    with opened as writer, ThreadPoolExecutor(2) as pool:
+        drawn = pool.map(load, ids)  # while the model encodes
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
-            pictures = [load(id) for id in batch]
+            pictures = list(itertools.islice(drawn, len(batch)))
             vectors = retriever.encode_images(pictures)
             for id, picture, vector in zip(batch, pictures, vectors, strict=True):
                 writer.add(
