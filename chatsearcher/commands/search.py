@@ -24,6 +24,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--retriever", metavar="NAME", help="default: the gallery's own, or nano")
     parser.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
     parser.add_argument("--index", default="exact", metavar="NAME", help="exact, faiss or milvus")
+    parser.add_argument("--address", metavar="URL", help="of a Milvus cluster")
     parser.add_argument("--json", action="store_true", help="a JSON object on each line")
     parser.set_defaults(run=run)
 
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from chatsearcher.dialogue import Dialogue, Image
     from chatsearcher.gallery import Gallery
     from chatsearcher.images import open_image
-    from chatsearcher.index import make_index
+    from chatsearcher.index import open_index
     from chatsearcher.retrievers import load_retriever
 
     if not arguments.words.strip() and not arguments.image:
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     retriever = load_retriever(arguments.retriever or gallery.retriever or "nano", arguments.device)
     gallery.check(retriever)
     query = retriever.encode_queries([Dialogue().user(*pictures, *words)])
-    index = make_index(arguments.index, gallery.vectors, gallery.metric)
+    index = open_index(gallery, arguments.index, address=arguments.address)
     scores, rows = index.search(query, arguments.k, [exclude])
     for rank, (score, row) in enumerate(zip(scores[0], rows[0], strict=True), start=1):
         if row < 0:

@@ -177,7 +177,7 @@ def _add_block(
             }
             writer.add(
                 id=record["id"],
-                source=record.get("source", record["id"]),
+                source=str(record.get("source") or record["id"]),
                 sha256="",
                 vector=vector / np.float32(length) if metric == "cosine" else vector,
                 metadata=metadata,

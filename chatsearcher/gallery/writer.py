@@ -279,13 +279,10 @@ class GalleryWriter:
             merged = [write_segment(self.path, name, records, np.concatenate(vectors), thumbnails)]
             for line, record in enumerate(records):
                 self._remember(record, name, line)
-        before, after, seen = [], [], False
-        for info in self.manifest.segments:
-            if info.name in names:
-                seen = True
-            else:
-                (after if seen else before).append(info)
-        changed = replace(self.manifest, segments=(*before, *merged, *after), next_segment=number)
+        infos = self.manifest.segments
+        first = infos.index(members[0])
+        segments = (*infos[:first], *merged, *infos[first + len(members) :])
+        changed = replace(self.manifest, segments=segments, next_segment=number)
         self.manifest = self._published = changed.save(self.path)
 
     def _append(

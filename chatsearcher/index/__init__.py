@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,3 +59,35 @@ def make_index(name: str, vectors: np.ndarray, metric: Metric = "cosine", **opti
     """
     index: Index = INDEXES[name](vectors, metric, **options)
     return index
+
+
+class Searchable(Protocol):
+    """What an index needs of a gallery."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def metric(self) -> Metric: ...
+
+    @property
+    def vectors(self) -> np.ndarray: ...
+
+
+def open_index(
+    gallery: Searchable, name: str = "exact", *, address: str | None = None, device: Any = None
+) -> Index:
+    """The index of that name over a gallery; FAISS and Milvus keep theirs in the gallery's folder.
+
+    Args:
+        gallery: what to search.
+        name: exact, faiss or milvus.
+        address: of a Milvus cluster.
+        device: where exact search computes.
+    """
+    options: dict[str, Any] = {"device": device}
+    if name == "faiss":
+        options["file"] = gallery.path / "index.faiss"
+    if name == "milvus":
+        options["address"] = address or gallery.path / "milvus.db"
+    return make_index(name, gallery.vectors, gallery.metric, **options)

@@ -140,7 +140,7 @@ class ExactIndex:
         kth = np.sort(approximate, 1)[:, -k]  # the product of the k-th best by product
         last = approximate.min(1)  # none that was not taken has a larger one
         unsure = np.flatnonzero(np.isfinite(last) & (last >= kth - 2 * margin))
-        for query in unsure:
+        for query in unsure.tolist():
             floor = float(kth[query] - 2 * margin[query])
             left_out = None if exclude is None else exclude[query : query + 1]
             products = self._products(asked[query : query + 1], 0, len(self), left_out)[0]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ class FaissIndex:
         factory: FAISS's own description of an index (``"HNSW32"``, ``"IVF1024,PQ32"``…); by
             default ``Flat`` up to 50,000 rows and then ``IVF…,Flat``.
         effort: of an IVF index, cells looked into (``nprobe``); of HNSW, ``efSearch``.
-        file: where the built index is kept; read from there when it fits these vectors.
+        file: where the built index is kept; read from there if it was built over
+            the same vectors, byte for byte.
         device: for the common signature; FAISS chooses by its own build.
 
     Raises:
@@ -50,11 +53,12 @@ class FaissIndex:
         rows = len(self.vectors)
         cells = max(1, int(4 * rows**0.5))
         self.factory = factory or ("Flat" if rows <= FLAT_UP_TO else f"IVF{cells},Flat")
-        self._index = self._stored(faiss, file) if file is not None else None
+        kept = None if file is None else Path(file)
+        self._index: Any = None if kept is None else self._stored(faiss, kept)
         if self._index is None:
             self._index = self._build(faiss)
-            if file is not None:
-                faiss.write_index(self._index, str(file))
+            if kept is not None:
+                self._store(faiss, kept)
         for name in ("nprobe", "efSearch"):
             owner = getattr(self._index, "hnsw", self._index) if name == "efSearch" else self._index
             if hasattr(owner, name):
@@ -72,19 +76,26 @@ class FaissIndex:
         index.add(packed)
         return index
 
-    def _stored(self, faiss: Any, file: str | Path) -> Any:
-        """The index of a file, if it was built over these vectors; else None."""
-        if not Path(file).exists():
+    def _stored(self, faiss: Any, file: Path) -> Any:
+        """The index of a file, if the note beside it says that it is this one; else None."""
+        note = _note(file)
+        if not file.exists() or not note.exists():
             return None
-        index = faiss.read_index(str(file))
-        kind = faiss.METRIC_L2 if self.metric == "l2" else faiss.METRIC_INNER_PRODUCT
-        shape = (index.ntotal, index.d, index.metric_type)
-        if shape != (*self.vectors.shape, kind):
-            return None
-        sample = np.linspace(0, len(self.vectors) - 1, min(64, len(self.vectors))).astype(int)
-        _, found = index.search(np.ascontiguousarray(self.vectors[sample]), 1)
-        same = np.linalg.norm(self.vectors[found[:, 0]] - self.vectors[sample], axis=1) < 1e-3
-        return index if same.mean() > 0.9 else None
+        return faiss.read_index(str(file)) if note.read_text() == self._digest() else None
+
+    def _store(self, faiss: Any, file: Path) -> None:
+        # Index and note are replaced one by one: without its note an index is not read.
+        _note(file).unlink(missing_ok=True)
+        new = file.with_name(f".{file.name}.new")
+        faiss.write_index(self._index, str(new))
+        os.replace(new, file)
+        _note(file).write_text(self._digest())
+
+    def _digest(self) -> str:
+        about = repr((self.vectors.shape, self.metric, self.factory))
+        digest = hashlib.sha256(about.encode())
+        digest.update(np.ascontiguousarray(self.vectors).data)
+        return digest.hexdigest()
 
     def search(
         self,
@@ -101,6 +112,10 @@ class FaissIndex:
             rows[query, np.isin(rows[query], list(left_out))] = -1
         scores = score_candidates(queries, self.vectors, rows, self.metric)
         return settle(scores, rows, k)
+
+
+def _note(file: Path) -> Path:
+    return file.with_name(file.name + ".made-of")
 
 
 def _faiss() -> Any:

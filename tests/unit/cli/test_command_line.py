@@ -80,6 +80,22 @@ def test_search_by_words_by_picture_and_without_the_excluded(
     assert "a red field" in line
 
 
+@pytest.mark.parametrize("name", ["exact", "faiss"])
+def test_indexes_keep_up_with_their_gallery(
+    name: str, gallery: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name == "faiss":
+        pytest.importorskip("faiss")
+    options = ("--gallery", gallery, "-k", 1, "--json", "--index", name)
+    assert run("search", "red", *options) == 0
+    Image.new("RGB", (30, 20), "red").save(photos / "green.png")
+    Image.new("RGB", (30, 20), "green").save(photos / "red.png")
+    run("index", photos, "--out", gallery)
+    capsys.readouterr()
+    assert run("search", "red", *options) == 0
+    assert found(capsys)[0]["id"] == "green.png"
+
+
 def test_remove_info_export_import(
     gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
