@@ -81,11 +81,16 @@ def open_image(
 
 
 def thumbnail_bytes(image: PILImage, side: int = THUMBNAIL_SIDE) -> bytes:
-    """A WebP of at most ``side`` pixels on the long side; pixels only, no metadata."""
+    """A JPEG of at most ``side`` pixels on the long side; pixels only, no metadata.
+
+    JPEG at full colour resolution: nine times faster to write than WebP, which at 96 pixels would
+    cost a fifth of what encoding a picture by a small model costs, and truer to small coloured
+    things.
+    """
     small = _reduced(image.convert("RGB"), side)
     small.info = {}
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=80, method=1)
+    small.save(buffer, "JPEG", quality=88, subsampling=0)
     return buffer.getvalue()
 
 

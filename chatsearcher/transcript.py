@@ -54,11 +54,11 @@ def page(
         picture: id -> a gallery's picture to show; the stored thumbnail by default.
     """
     style = resources.files("chatsearcher").joinpath("transcript.css").read_text(encoding="utf-8")
-    stored = conversation.gallery.thumbnail_webp
+    stored = conversation.gallery.thumbnail_jpeg
 
     @cache
     def uri(id: str) -> str:
-        return _webp_uri(stored(id) if picture is None else _webp(picture(id)))
+        return _jpeg_uri(stored(id) if picture is None else _jpeg(picture(id)))
 
     lines = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
@@ -150,17 +150,17 @@ def _card(
 def _data_uri(image: Image) -> str:
     if image.pixels is None:
         raise ValueError(f"the picture {image.id!r} is not decoded")
-    return _webp_uri(_webp(image.pixels))
+    return _jpeg_uri(_jpeg(image.pixels))
 
 
-def _webp_uri(webp: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(webp).decode("ascii")
+def _jpeg_uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def _webp(picture: PILImage) -> bytes:
+def _jpeg(picture: PILImage) -> bytes:
     small = picture.convert("RGB")
     small.thumbnail((SIDE, SIDE))
     small.info = {}
     file = io.BytesIO()
-    small.save(file, "WEBP", quality=85)
+    small.save(file, "JPEG", quality=90, subsampling=0)
     return file.getvalue()

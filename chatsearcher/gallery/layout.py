@@ -9,7 +9,7 @@
       segments/000001/
         records.jsonl        a line each: a picture (one vector row, in order) or a copy of one
         vectors.safetensors  "vectors" [rows, dim] float32
-        thumbnails.bin       WebP after WebP; a record knows its offset and length
+        thumbnails.bin       JPEG after JPEG; a record knows its offset and length
 
 A segment is written beside its place and renamed into it; it counts only once a manifest that
 names it has been renamed into place too. Whatever a killed process leaves behind is named by no
@@ -176,7 +176,7 @@ class Segment:
             row += not is_copy
 
     def thumbnail(self, record: dict[str, Any]) -> bytes | None:
-        """The WebP of a record of this segment, or None where it has none."""
+        """The JPEG of a record of this segment, or None where it has none."""
         if record.get("thumbnail") is None:
             return None
         offset, length = record["thumbnail"]

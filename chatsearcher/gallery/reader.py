@@ -139,8 +139,8 @@ class Gallery:
         """Sources of byte-identical copies, which have no row of their own."""
         return list(self._copies.get(id, ()))
 
-    def thumbnail_webp(self, id: str) -> bytes:
-        """The small picture as the bytes of a WebP without metadata.
+    def thumbnail_jpeg(self, id: str) -> bytes:
+        """The small picture as the bytes of a JPEG without metadata.
 
         Raises:
             ValueError: none is stored, and the source cannot be read either.
@@ -157,7 +157,7 @@ class Gallery:
 
     def thumbnail(self, id: str) -> PILImage:
         """The small picture, at most 256 pixels on the long side."""
-        return open_image(self.thumbnail_webp(id), name=f"thumbnail of {id}")
+        return open_image(self.thumbnail_jpeg(id), name=f"thumbnail of {id}")
 
     def check(self, retriever: MadeBy) -> None:
         """Refuse a retriever that did not make these vectors.

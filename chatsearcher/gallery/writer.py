@@ -134,7 +134,7 @@ class GalleryWriter:
             sha256: of its bytes, in hexadecimal ("" where unknown).
             stamp: bytes and modification time (ns) of the file it lies in.
             vector: [D] float32.
-            thumbnail: a WebP.
+            thumbnail: a JPEG.
             metadata: what was said beside it.
         """
         if id in self.known:

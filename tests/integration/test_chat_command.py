@@ -147,7 +147,7 @@ def test_a_person_at_the_terminal(gallery: Path, tmp_path: Path, monkeypatch, ca
     assert "21 pictures." in out
     assert "Picked 2: red-192.png" in out
     assert "It is red." in out
-    assert page.read_text(encoding="utf-8").count("data:image/webp") == 5
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg") == 5
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class NoiseGallery:
     def thumbnail(self, id: str) -> PILImage:
         return picture(int(id))
 
-    def thumbnail_webp(self, id: str) -> bytes:
+    def thumbnail_jpeg(self, id: str) -> bytes:
         raise NotImplementedError
 
     def source(self, id: str) -> str:

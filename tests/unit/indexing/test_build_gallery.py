@@ -101,7 +101,7 @@ def test_copies_take_the_place_of_an_original_that_goes(tmp_path: Path, make_pho
 def test_removed_pictures_are_gone_from_the_disk(tmp_path: Path, make_photos) -> None:
     names = make_photos(tmp_path / "photos", 6)
     build_gallery(tmp_path / "photos", tmp_path / "g", HistogramRetriever())
-    secret = Gallery.open(tmp_path / "g").thumbnail_webp(names[2])
+    secret = Gallery.open(tmp_path / "g").thumbnail_jpeg(names[2])
     with GalleryWriter.open(tmp_path / "g") as writer:
         with pytest.raises(ValueError, match=r"no picture 'nope' .*and 1 more"):
             writer.remove(["nope", "nor this", names[1]])
