@@ -12,7 +12,7 @@ from chatsearcher.benchmarks.single_query import run_single_query
 from chatsearcher.world.reader import read_dialogue
 from chatsearcher.world.sets import load_set
 
-NAMES = ["world-t", "world-i-val", "world-m"]
+NAMES = ["world-t", "world-i", "world-m", "world-i-val"]
 
 
 def tagged(name: str) -> PILImages.Image:
