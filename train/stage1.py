@@ -1,7 +1,8 @@
-"""Stage 1, alignment: ``deepspeed train/stage1.py`` or ``python train/stage1.py``.
+"""Stage 1, alignment.
 
-Without arguments the recipe ``nano``, also on a machine without a GPU. ``--recipe NAME``, ``--resume``,
-and dotted overrides such as ``--optimiser.steps 100``; ``--help`` lists all.
+``deepspeed train/stage1.py`` or ``python train/stage1.py``: without arguments the recipe ``nano``,
+also on a machine without a GPU. ``--recipe NAME``, ``--resume``, and dotted overrides such as
+``--optimiser.steps 100``; ``--help`` lists all.
 """
 
 from chatsearcher.training.main import stage1

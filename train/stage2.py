@@ -1,7 +1,8 @@
-"""Stage 2, conversational instruction tuning: ``deepspeed train/stage2.py`` or ``python train/stage2.py``.
+"""Stage 2, conversational instruction tuning.
 
-Without arguments the recipe ``nano``, also on a machine without a GPU. ``--recipe NAME``, ``--resume``,
-and dotted overrides such as ``--optimiser.steps 100``; ``--help`` lists all.
+``deepspeed train/stage2.py`` or ``python train/stage2.py``: without arguments the recipe ``nano``,
+also on a machine without a GPU. ``--recipe NAME``, ``--resume``, and dotted overrides such as
+``--optimiser.steps 100``; ``--help`` lists all.
 """
 
 from chatsearcher.training.main import stage2

@@ -46,7 +46,7 @@ class ModelSettings:
     """How a new model is put together (see ``ChatSearcherConfig`` for what the words mean).
 
     Attributes:
-        tower: a folder in open_clip's layout, or TOWER/WEIGHTS such as ``ViT-L-14-quickgelu/openai``.
+        tower: a folder in open_clip's layout, or TOWER/WEIGHTS: ``ViT-L-14-quickgelu/openai``.
         tokenizer: a folder or a name; None: the language model's own.
     """
 
@@ -110,7 +110,8 @@ def _config(
     from chatsearcher.model.tokenizer import add_image_tokens
 
     add_image_tokens(tokenizer)
-    start, end, image = tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<image>"])
+    ids: Any = tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<image>"])
+    start, end, image = ids
     llm, qformer = settings.llm, settings.qformer
     model_cfg = {k: v for k, v in about["model_cfg"].items() if k != "text_cfg"}
     return ChatSearcherConfig(

@@ -39,7 +39,8 @@ def steps(run_dir: Path) -> list[int]:
 def random_state() -> dict[str, Any]:
     """Python's, NumPy's and torch's generators as plain types and tensors."""
     version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    numpy_state: Any = np.random.get_state(legacy=True)
+    kind, keys, position, has_gauss, cached = numpy_state
     state: dict[str, Any] = {
         "python": [version, list(words), gauss],
         "numpy": [str(kind), keys.astype("int64").tolist(), position, has_gauss, cached],
@@ -71,7 +72,7 @@ def _write_plain(state: Any, path: Path) -> None:
 
 def save(
     accelerator: Accelerator,
-    model: torch.nn.Module,
+    model: Any,
     optimiser: Any,
     source: Any,
     run_dir: Path,
@@ -107,9 +108,7 @@ def save(
     return final
 
 
-def load(
-    accelerator: Accelerator, model: torch.nn.Module, optimiser: Any, source: Any, run_dir: Path
-) -> int:
+def load(accelerator: Accelerator, model: Any, optimiser: Any, source: Any, run_dir: Path) -> int:
     """Put the newest checkpoint back in place; returns the number of finished steps (0: none).
 
     Raises:
@@ -144,6 +143,6 @@ def load(
     return int(about["step"])
 
 
-def is_engine(model: torch.nn.Module) -> bool:
+def is_engine(model: Any) -> bool:
     """Whether accelerate wrapped the model in a DeepSpeed engine."""
     return hasattr(model, "save_checkpoint") and hasattr(model, "zero_optimization_stage")

@@ -53,7 +53,7 @@ def deepspeed_config(run: RunSettings) -> dict[str, Any]:
             "Give --engine.deepspeed a path to a JSON file, or run from a clone of the repository"
         )
     config = json.loads(path.read_text(encoding="utf-8"))
-    # The data source makes ready batches, so DeepSpeed's own idea of a batch only feeds its counters.
+    # The data source makes ready batches; DeepSpeed's own idea of a batch only feeds its counters.
     world = int(os.environ.get("WORLD_SIZE", 1))
     values = {
         "train_micro_batch_size_per_gpu": 1,

@@ -91,9 +91,10 @@ def train(
     if not uses_engine(accelerator):
         model.to(accelerator.device)
     bare = model
-    model, optimiser = accelerator.prepare(model, build_optimiser(model, run.optimiser))
+    prepared: Any = accelerator.prepare(model, build_optimiser(model, run.optimiser))
+    wrapped, optimiser = prepared
     batches = source(accelerator.process_index, accelerator.num_processes)
-    start = checkpoints.load(accelerator, model, optimiser, batches, run_dir) if resume else 0
+    start = checkpoints.load(accelerator, wrapped, optimiser, batches, run_dir) if resume else 0
     report = Reporter(run_dir, run.log, run.optimiser.steps, start, accelerator.is_main_process)
     if resume:
         report.say(f"resuming after step {start}" if start else "nothing to resume, starting anew")
@@ -102,7 +103,7 @@ def train(
     add_up = distribution.adder(accelerator)
     meter, saved, step, interrupted = Meter(), start, start, False
 
-    model.train()
+    wrapped.train()
     with _interruption() as stop_asked:
         stream = iter(batches)
         while step < last and not interrupted:
@@ -116,9 +117,9 @@ def train(
             micro = [batch.to(accelerator.device) for batch in micro]
             objective.begin_step(micro)
             for batch in micro:
-                with accelerator.accumulate(model):
+                with accelerator.accumulate(wrapped):
                     with distribution.autocast(accelerator, run):
-                        result = objective(model, batch)
+                        result = objective(wrapped, batch)
                     loss = float(result.loss.detach())
                     if not math.isfinite(loss):
                         raise FloatingPointError(_broken(f"the loss is {loss}", step, [batch]))
@@ -132,7 +133,7 @@ def train(
                     optimiser.zero_grad()
                 meter.add({"loss": loss, **result.metrics}, result.tokens, result.samples)
             if uses_engine(accelerator):
-                norm = _number(model.get_global_grad_norm())
+                norm = _number(wrapped.get_global_grad_norm())
             if update_momentum is not None:
                 update_momentum()
             step += 1
@@ -144,22 +145,22 @@ def train(
                 report.row(step, {**row, "learning_rate": rate})
             if hooks and run.log.evaluate_every and step % run.log.evaluate_every == 0:
                 report.row(step, _evaluate(hooks, bare, step, accelerator, run))
-                model.train()
+                wrapped.train()
             interrupted = distribution.any_rank(accelerator, stop_asked())
-            if run.log.save_every and step % run.log.save_every == 0 or interrupted:
-                args = (accelerator, model, optimiser, batches, run_dir, step, run.log.keep)
+            if interrupted or (run.log.save_every and step % run.log.save_every == 0):
+                args = (accelerator, wrapped, optimiser, batches, run_dir, step, run.log.keep)
                 checkpoints.save(*args)
                 saved = step
 
     if saved != step:
-        args = (accelerator, model, optimiser, batches, run_dir, step, run.log.keep)
+        args = (accelerator, wrapped, optimiser, batches, run_dir, step, run.log.keep)
         checkpoints.save(*args)
     if interrupted:
         report.say(f"interrupted; step {step} is saved, go on with --resume")
     elif hooks and not (run.log.evaluate_every and step % run.log.evaluate_every == 0):
         report.row(step, _evaluate(hooks, bare, step, accelerator, run))
     report.close()
-    weights = accelerator.get_state_dict(model)
+    weights = accelerator.get_state_dict(wrapped)
     return Outcome(bare, step, interrupted, weights or {}, accelerator.is_main_process)
 
 

@@ -83,7 +83,7 @@ def _samples(batch: Batch) -> int:
 
 
 def held_out_hook(batches: Sequence[Batch]) -> Callable[[torch.nn.Module, int], dict[str, float]]:
-    """Evaluation: losses and retrieval accuracy (within the batch and the queue) on fixed batches."""
+    """Evaluation on fixed batches: losses, and retrieval accuracy within batch and queue."""
 
     def evaluate(model: torch.nn.Module, step: int) -> dict[str, float]:
         device = next(model.parameters()).device

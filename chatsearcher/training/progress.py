@@ -166,8 +166,8 @@ class _WeightsAndBiases:
         self._run.finish()
 
 
-def _tracker(name: str, run_dir: Path) -> _TensorBoard | _WeightsAndBiases:
-    known = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
+def _tracker(name: str, run_dir: Path) -> Any:
+    known: dict[str, Any] = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
     if name not in known:
         raise ValueError(f"unknown tracker {name!r}; known: {', '.join(known)}")
     return known[name](run_dir)

@@ -37,8 +37,8 @@ class EngineSettings:
     """How the arithmetic is run; none of it belongs to the method.
 
     Attributes:
-        deepspeed: "auto" uses ZeRO stage ``zero`` when started by the ``deepspeed`` launcher and
-            plain torch otherwise; "on" and "off" decide by themselves; a path names a DeepSpeed JSON.
+        deepspeed: "auto" uses ZeRO stage ``zero`` when started by a launcher (or where ``zero`` is
+            above 0) and plain torch otherwise; "on" and "off" decide; a path names a JSON.
         zero: ZeRO stage 0-3, one file each in ``ds_configs/``.
         precision: "bf16-autocast" keeps float32 parameters, "bf16" lets DeepSpeed keep bfloat16
             parameters and float32 master weights, "fp32" is for tests.

@@ -113,7 +113,7 @@ class CroppedClip(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Unit vectors of the pictures and of the words, [P, D] each, and the logit scale."""
         pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
-        # The fused attention of CPUs is slow backwards in bfloat16, and wins nothing at this length.
+        # The fused attention of CPUs is slow backwards in bfloat16, and gains nothing this short.
         with sdpa_kernel(SDPBackend.MATH):
             images = self.clip.encode_image(pixel_values, normalize=True)
             texts = self.encode_text(input_ids)

@@ -55,7 +55,7 @@ def test_open_clip_loads_what_was_saved(config, tokenizer, tmp_path):
     model = CroppedClip(build_clip(config)).eval()
     save_clip(tmp_path / "model", model.state_dict(), config, tokenizer)
     name = f"local-dir:{tmp_path / 'model'}"
-    loaded, preprocess = open_clip.create_model_from_pretrained(name)
+    loaded, _ = open_clip.create_model_from_pretrained(name)
     words = open_clip.get_tokenizer(name)
     ids = ids_of(tokenizer, TEXTS[:2])
     theirs = words(TEXTS[:2])
@@ -84,7 +84,7 @@ class Fixed(torch.nn.Module):
 class FakeBatch:
     pixel_values = torch.zeros(4, 3, 2, 2)
     input_ids = torch.zeros(4, 5, dtype=torch.long)
-    keys = ["a", "b", "c", "d"]
+    keys = ("a", "b", "c", "d")
 
     def to(self, device):
         return self
