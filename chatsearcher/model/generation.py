@@ -312,8 +312,9 @@ class ChatSession:
         surplus = self._cached - length
         if surplus <= 0:
             return
+        # a window has dropped what would come back into it, and other kinds cannot go back at all
         layers: list[Any] = self._cache.layers
-        if all(getattr(layer, "is_croppable", not layer.is_sliding) for layer in layers):
+        if all(getattr(layer, "is_sliding", True) is False for layer in layers):
             self._cache.crop(-surplus)
             self._cached = length
         else:

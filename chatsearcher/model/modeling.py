@@ -91,7 +91,8 @@ class ChatSearcherModel(PreTrainedModel):
         self.key_projection = KeyProjection(  # M_Q
             self.tower.feature_dim, config.embedding_dim, config.momentum
         )
-        self.log_scale = nn.Parameter(torch.empty(()))
+        # One element, not a scalar: DeepSpeed's broadcast cannot view a scalar as bytes.
+        self.log_scale = nn.Parameter(torch.empty(1))
         self.queue = FeatureQueue(config.queue_size, self.tower.feature_dim)
         trained = config.momentum > 0 and not config.freeze_tower
         self.average_tower = AverageTower(self.tower) if trained else None
@@ -166,7 +167,7 @@ class ChatSearcherModel(PreTrainedModel):
     @property
     def logit_scale(self) -> Tensor:
         """1 / tau, at most ``max_logit_scale``."""
-        return self.log_scale.float().clamp(max=math.log(self.config.max_logit_scale)).exp()
+        return self.log_scale[0].float().clamp(max=math.log(self.config.max_logit_scale)).exp()
 
     def update_momentum(self) -> None:
         """Move the averages that encode the keys; the loop calls it after each optimiser step."""
@@ -188,7 +189,10 @@ class ChatSearcherModel(PreTrainedModel):
     def _read_pictures(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         if not len(pixels) and self.training and torch.is_grad_enabled():
             # A rank without pictures runs the same modules as the others, or ZeRO-3 waits for ever.
-            pixels = pixels.new_zeros(1, 3, self.config.image_size, self.config.image_size)
+            size = self.config.image_size
+            with self.tower.standing_still():
+                tokens_IPC, pooled_IF = self.tower(pixels.new_zeros(1, 3, size, size))
+            return self.connector(tokens_IPC, pooled_IF), pooled_IF
         if not len(pixels):
             hidden = self.config.llm_config.get_text_config().hidden_size
             visual = pixels.new_zeros(0, self.config.num_query_tokens + 1, hidden)

@@ -52,7 +52,7 @@ def nano_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizer
             normalizers.NFC(),
             normalizers.Lowercase(),
             normalizers.Prepend(" "),
-            normalizers.Replace(Regex("^  "), " "),  # …which already had one
+            normalizers.Replace(Regex("\\A  "), " "),  # of a text that had one already
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -43,6 +45,16 @@ class VisionTower(nn.Module):
     def train(self, mode: bool = True) -> VisionTower:
         """Training mode, unless the tower is frozen."""
         return super().train(mode and not self.frozen)
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Evaluation mode for a while: batch statistics neither move nor depend on the batch."""
+        training = self.training
+        self.train(False)
+        try:
+            yield
+        finally:
+            self.train(training)
 
     def forward(self, pixels_I3hw: Tensor) -> tuple[Tensor, Tensor]:
         """[I, 3, height, width] -> tokens [I, P, C] of the chosen layer, pooled [I, F]."""

@@ -66,7 +66,10 @@ def test_no_labels_no_words():
 def test_the_mask_is_causal_inside_each_sample():
     segments = torch.tensor([[1, 1, 2, 2, 2, 0]])
     seen = block_mask(segments, "sdpa", torch.float32)[0, 0]
-    expected = [[s == q and k <= i for k, s in enumerate(segments[0].tolist())] for i, q in enumerate(segments[0].tolist())]
+    expected = [
+        [s == q and k <= i for k, s in enumerate(segments[0].tolist())]
+        for i, q in enumerate(segments[0].tolist())
+    ]
     assert seen.tolist() == expected
     added = block_mask(segments, "eager", torch.float32)[0, 0]
     assert torch.equal(added == 0, seen)
@@ -75,7 +78,13 @@ def test_the_mask_is_causal_inside_each_sample():
 
 @pytest.mark.parametrize(
     ("row", "expected"),
-    [([1, 1, 1], True), ([1, 1, 0], True), ([1, 2, 2], False), ([0, 1, 1], False), ([2, 1, 1], False)],
+    [
+        ([1, 1, 1], True),
+        ([1, 1, 0], True),
+        ([1, 2, 2], False),
+        ([0, 1, 1], False),
+        ([2, 1, 1], False),
+    ],
 )
 def test_rows_of_one_sample_are_told_from_packed_ones(row, expected):
     assert is_one_sample_a_row(torch.tensor([row, [1, 1, 1]])) is expected

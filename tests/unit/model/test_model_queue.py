@@ -83,7 +83,11 @@ def test_peeking_changes_nothing_and_sees_the_queue_and_the_batch():
     dictionary = queue.peek(features([2, 3]), torch.tensor([2, 3]))
     assert sorted(queue.ids.tolist()) == [EMPTY, 1, 2]
     assert dictionary.ids_K[dictionary.own_n].tolist() == [2, 3]
-    assert sorted(dictionary.ids_K[~dictionary.excluded(torch.tensor([0]))[0]].tolist()) == [1, 2, 3]
+    assert sorted(dictionary.ids_K[~dictionary.excluded(torch.tensor([0]))[0]].tolist()) == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_the_queue_stays_float32_and_keeps_its_values_under_bfloat16():
