@@ -12,6 +12,9 @@ TABLES: dict[str, str] = {
     "indexes": "chatsearcher.index:INDEXES",
     "sources": "chatsearcher.indexing.sources:PROCEDURAL",
     "benchmarks": "chatsearcher.benchmarks:BENCHMARKS",
+    "towers": "chatsearcher.training.recipes:TOWERS",
+    "stage1": "chatsearcher.training.recipes:STAGE1",
+    "stage2": "chatsearcher.training.recipes:STAGE2",
 }
 """what -> "module:table"; a table gives its names when iterated over."""
 

@@ -82,14 +82,17 @@ class ExactIndex:
         asked = torch.from_numpy(queries - self._centre).to(self.device)
         taken = min(k + SPARE, len(self))
         best = torch.empty((len(queries), 0), device=self.device)
-        rows = torch.empty((len(queries), 0), dtype=torch.int64, device=self.device)
+        rows = best.long()
         step = max(GROUP, BLOCK_SCORES // len(queries) // GROUP * GROUP)
         for start in range(0, len(self), step):
             products = self._products(asked, start, start + step, exclude)
             values, columns = _top(products, taken)
+            if start == 0:
+                best, rows = values, columns
+                continue
             best, rows = torch.cat([best, values], 1), torch.cat([rows, columns + start], 1)
             if best.shape[1] > taken:
-                best, order = best.topk(taken, 1)
+                best, order = best.topk(taken, 1, sorted=False)
                 rows = rows.gather(1, order)
         approximate = best.cpu().numpy()
         candidates = rows.cpu().numpy()
@@ -136,8 +139,8 @@ class ExactIndex:
     ) -> None:
         """Search again, in place, where a row that was not taken could belong among the k."""
         k = scores.shape[1]
-        margin = self._rounding(asked)
-        kth = np.sort(approximate, 1)[:, -k]  # the product of the k-th best by product
+        margin = self._rounding(queries)
+        kth = np.partition(approximate, -k, 1)[:, -k]  # the k-th best product
         last = approximate.min(1)  # none that was not taken has a larger one
         unsure = np.flatnonzero(np.isfinite(last) & (last >= kth - 2 * margin))
         for query in unsure.tolist():
@@ -149,12 +152,12 @@ class ExactIndex:
             exact = score_candidates(one, self.vectors, near, self.metric)
             scores[query], chosen[query] = (part[0] for part in settle(exact, near, k))
 
-    def _rounding(self, asked: torch.Tensor) -> np.ndarray:
+    def _rounding(self, queries: np.ndarray) -> np.ndarray:
         """[Q] bound on the error of a product, D · eps · |q| · |v|, with room for the rounding of a
         distance to float32."""
         precise = torch.get_float32_matmul_precision() == "highest"
         unit = 2.0**-23 if precise else 2.0**-8  # TF32 or bfloat16 inside, where allowed
-        lengths = asked.norm(dim=1).cpu().numpy()
+        lengths = np.linalg.norm(queries - self._centre, axis=1)
         reach = lengths * self._longest
         if self.metric == "l2":
             reach = (lengths + self._longest) ** 2
