@@ -7,8 +7,9 @@ that all ranks agree on the global batch without a word.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
@@ -19,8 +20,8 @@ from transformers import CLIPImageProcessor, PreTrainedTokenizerBase
 
 from chatsearcher.data.batches import Made, identity
 from chatsearcher.data.loader import BatchSource
-from chatsearcher.data.mixing import rank_slice
-from chatsearcher.data.records import BrokenRecord, ContrastiveConfig, Remark, SourceConfig
+from chatsearcher.data.mixing import Mix, rank_slice
+from chatsearcher.data.records import BrokenRecord, ContrastiveConfig, Remark
 from chatsearcher.data.shard_sources import ShardPairs
 from chatsearcher.model.configuration import CLIP_MEAN, CLIP_STD
 from chatsearcher.world import pictures, streams
@@ -82,7 +83,9 @@ class PairGroups(Protocol):
         """Raises BrokenRecord where the group cannot be used."""
         ...
 
-    def load(self, picture: str) -> PILImage: ...
+    def load(self, picture: str, index: int) -> PILImage:
+        """The picture as group ``index`` shows it."""
+        ...
 
 
 class WorldGroups:
@@ -121,42 +124,65 @@ class WorldGroups:
             raise BrokenRecord(f"short/{self.config.split}/{index}", "two pairs share their kinds")
         return pairs
 
-    def load(self, picture: str) -> PILImage:
+    def load(self, picture: str, index: int) -> PILImage:
         return pictures.load(picture, self.config.image_size)
 
 
 class ShardGroups:
-    """Single pairs of WebDataset shards."""
+    """Single pairs of WebDataset shards, several sets mixed at fixed counts."""
 
     size = 1
 
     def __init__(self, config: ContrastiveConfig, seed: int) -> None:
-        source = SourceConfig(
-            kind="shard-pairs",
-            split=config.split,
-            path=config.path,
-            texts=config.texts,
-            where=config.where,
-            below=config.below,
-        )
-        self.source = ShardPairs(source, seed, config.image_size)
-        self.remarks = self.source.remarks
-        if len(self.source.chosen) < 2 * config.batch:
+        unknown = config.alike.keys() - config.sources.keys()
+        if unknown:
             raise ValueError(
-                f"{len(self.source.chosen)} records are too few for batches of {config.batch} "
-                "without a double; lower the batch to at most half of them"
+                f"alike names {sorted(unknown)[0]!r}, which is no source; expected some of "
+                f"{', '.join(config.sources)}"
             )
+        self.config = config
+        self.seed = seed
+        self.mix = Mix.of({name: source.count for name, source in config.sources.items()})
+        self.sources: dict[str, ShardPairs] = {}
+        for name, source in config.sources.items():
+            pairs = ShardPairs(replace(source, split=config.split), seed, config.image_size)
+            share = -(-config.batch * source.count // len(self.mix.block))
+            if len(pairs.chosen) < 2 * share:
+                raise ValueError(
+                    f"{len(pairs.chosen)} records of {name!r} are too few for batches of "
+                    f"{config.batch} with {share} of them without a double; lower the batch so "
+                    "that it takes at most half of them"
+                )
+            self.sources[name] = pairs
+        self.remarks = [remark for source in self.sources.values() for remark in source.remarks]
 
     def group(self, index: int) -> list[Pair]:
-        record, _, rng = self.source.pick(index)
-        shards = self.source.shards
-        words = shards.texts(record, self.source.config.texts)
-        alike = shards.metadata(record).get("dup_group", shards.keys[record])
-        marks = frozenset((f"picture {alike}", *(each.casefold() for each in words)))
-        return [Pair(self.source.image(shards.keys[record]).id, rng.choice(words), marks)]
+        name, number = self.mix[index]
+        source = self.sources[name]
+        record, _, rng = source.pick(number)
+        shards = source.shards
+        words = shards.texts(record, source.config.texts)
+        marks = {shards.picture_hash(record), *(each.casefold() for each in words)}
+        value = shards.metadata(record).get(self.config.alike.get(name, ""))
+        if value:
+            marks.add(f"{name} {value}")
+        picture = f"{name}:{source.image(shards.keys[record]).id}"
+        return [Pair(picture, rng.choice(words), frozenset(marks))]
 
-    def load(self, picture: str) -> PILImage:
-        return self.source.load(picture)
+    def load(self, picture: str, index: int) -> PILImage:
+        name, _, key = picture.partition(":")
+        whole = self.sources[name].load(key)
+        if self.config.crop == 1.0 or self.config.split != "train":
+            return whole
+        return random_crop(whole, self.config.crop, random.Random(f"{self.seed}/{index}/{picture}"))
+
+
+def random_crop(picture: PILImage, smallest: float, rng: random.Random) -> PILImage:
+    """A piece of the same shape: its sides are the picture's times a share in [smallest, 1]."""
+    share = rng.uniform(smallest, 1.0)
+    width, height = (max(1, round(share * side)) for side in picture.size)
+    left, top = rng.randint(0, picture.width - width), rng.randint(0, picture.height - height)
+    return picture.crop((left, top, left + width, top + height))
 
 
 class ContrastiveBatches:
@@ -201,9 +227,10 @@ class ContrastiveBatches:
         groups = list(self._draw(step, remarks))
         mine = rank_slice(0, len(groups), self.rank, self.world_size)
         pairs, decoded = [], []
-        for pair in (pair for number in mine for pair in groups[number]):
+        first = step * self.number
+        for index, pair in ((first + place, pair) for place in mine for pair in groups[place]):
             try:
-                decoded.append(self.groups.load(pair.picture))
+                decoded.append(self.groups.load(pair.picture, index))
                 pairs.append(pair)
             except BrokenRecord as error:
                 remarks.append(Remark(error.key, "skipped", error.reason))

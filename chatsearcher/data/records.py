@@ -76,7 +76,12 @@ class ContrastiveConfig:
         group: world only: so many scenes of a batch that differ from each other in one attribute.
         short: world only: every other group holds unrelated scenes and words for their kinds only.
         max_tokens: longer texts are cut; the end token is kept.
-        path, split, texts, where, below: as in ``SourceConfig``.
+        sources: shards only: name -> ``shard-pairs`` source, mixed by their counts; ``split`` above
+            stands for theirs.
+        alike: source name -> a field of its records' JSON; pictures of one value there are too
+            alike to be contrasted. Pictures of equal bytes and records of equal words always are.
+        crop: shards only, training only: the smallest side of a random crop, as a share of the
+            picture's; 1 shows pictures whole.
     """
 
     kind: Literal["world", "shards"] = "world"
@@ -86,12 +91,15 @@ class ContrastiveConfig:
     split: SplitName = "train"
     image_size: int = 96
     max_tokens: int = 64
-    path: str | None = None
-    texts: tuple[str, ...] = ("txt",)
-    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    below: dict[str, float] = field(default_factory=dict)
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    alike: dict[str, str] = field(default_factory=dict)
+    crop: float = 1.0
     workers: int = 1
     prefetch: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.crop <= 1.0:
+            raise ValueError(f"crop is {self.crop}; expected a share in (0, 1], 1 for no crop")
 
 
 @dataclass(frozen=True)

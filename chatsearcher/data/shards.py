@@ -8,6 +8,7 @@ truncated shard with an exception that hides which records are lost.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tarfile
@@ -36,7 +37,10 @@ def find_shards(folder: str | Path, split: str | None = None) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder of shards: {folder}")
+        raise FileNotFoundError(
+            f"no such folder of shards: {folder}; give a source's path, or for the sets of real "
+            "pictures say in CHATSEARCHER_IMAGES which folder they are in"
+        )
     pattern = f"{split}*.tar" if split else "*.tar"
     found = sorted(path for path in folder.glob(pattern) if path.is_file())
     if not found:
@@ -135,6 +139,10 @@ class Shards:
             return open_image(self._read(record, 0), name=key)
         except ValueError as error:
             raise BrokenRecord(key, str(error).removeprefix(f"{key}: ")) from error
+
+    def picture_hash(self, record: int) -> str:
+        """A sha1 (hex) of the picture's file: byte-identical pictures have one."""
+        return hashlib.sha1(self._read(record, 0), usedforsecurity=False).hexdigest()
 
     def texts(self, record: int, names: Sequence[str]) -> list[str]:
         """The record's words: ``txt``, and strings or lists of strings of its JSON, in that order.

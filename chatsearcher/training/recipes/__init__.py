@@ -9,6 +9,7 @@ from __future__ import annotations
 from chatsearcher.registry import Registry
 
 _NANO = "chatsearcher.training.recipes.nano"
+_REAL = "chatsearcher.training.recipes.real"
 _PAPER = "chatsearcher.training.recipes.vicuna"
 
 TOWERS = Registry(
@@ -16,7 +17,7 @@ TOWERS = Registry(
     {
         "nano-tower-base": f"{_NANO}:TOWER_BASE",
         "nano-tower": f"{_NANO}:TOWER",
-        "nano-real-tower": f"{_NANO}:REAL_TOWER",
+        "nano-real-tower": f"{_REAL}:TOWER",
     },
 )
 STAGE1 = Registry(
@@ -24,7 +25,7 @@ STAGE1 = Registry(
     {
         "nano": f"{_NANO}:STAGE1",
         "nano-short": f"{_NANO}:SHORT_STAGE1",
-        "nano-real": f"{_NANO}:REAL_STAGE1",
+        "nano-real": f"{_REAL}:STAGE1",
         "vicuna-7b": f"{_PAPER}:STAGE1",
     },
 )
@@ -33,7 +34,7 @@ STAGE2 = Registry(
     {
         "nano": f"{_NANO}:STAGE2",
         "nano-short": f"{_NANO}:SHORT_STAGE2",
-        "nano-real": f"{_NANO}:REAL_STAGE2",
+        "nano-real": f"{_REAL}:STAGE2",
         "vicuna-7b": f"{_PAPER}:STAGE2",
     },
 )

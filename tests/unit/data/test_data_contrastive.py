@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from chatsearcher.data.contrastive import (
     ContrastiveBatch,
@@ -14,7 +16,7 @@ from chatsearcher.data.contrastive import (
     build_contrastive_source,
     encode_texts,
 )
-from chatsearcher.data.records import ContrastiveConfig
+from chatsearcher.data.records import ContrastiveConfig, SourceConfig
 from chatsearcher.model.processing import ChatSearcherProcessor
 from chatsearcher.world.scene import Scene
 
@@ -84,10 +86,25 @@ def test_a_batch_must_fit_groups_and_ranks(processor: ChatSearcherProcessor) -> 
 def test_shards_give_no_two_near_duplicates_or_equal_words(
     tmp_path: Path, entries: Callable, write_shard: Callable, processor: ChatSearcherProcessor
 ) -> None:
-    files = [e for n in range(8) for e in entries(f"a{n}", f"words {n}", dup_group=f"g{n // 2}")]
-    files += [e for n in range(4) for e in entries(f"b{n}", "the same words", dup_group=f"h{n}")]
+    files = [
+        e
+        for n in range(8)
+        for e in entries(f"a{n}", f"words {n}", colour=n, dup_group=f"g{n // 2}")
+    ]
+    files += [
+        e
+        for n in range(4)
+        for e in entries(f"b{n}", "the same words", colour=90 + n, dup_group=f"h{n}")
+    ]
     write_shard(tmp_path / "train-0.tar", files)
-    config = ContrastiveConfig(kind="shards", path=str(tmp_path), batch=5, image_size=32, workers=0)
+    config = ContrastiveConfig(
+        kind="shards",
+        sources={"few": SourceConfig("shard-pairs", path=str(tmp_path))},
+        alike={"few": "dup_group"},
+        batch=5,
+        image_size=32,
+        workers=0,
+    )
     source = build_contrastive_source(config, processor.tokenizer)
     seen = set()
     for batch in itertools.islice(source, 30):
@@ -96,5 +113,73 @@ def test_shards_give_no_two_near_duplicates_or_equal_words(
         assert len(set(groups)) == 5
         seen |= set(names)
     assert len(seen) == 12
-    with pytest.raises(ValueError, match="12 records are too few for batches of 7"):
+    with pytest.raises(ValueError, match="12 records of 'few' are too few for batches of 7"):
         build_contrastive_source(replace(config, batch=7), processor.tokenizer)
+    with pytest.raises(ValueError, match="alike names 'many', which is no source"):
+        build_contrastive_source(replace(config, alike={"many": "key"}), processor.tokenizer)
+    with pytest.raises(ValueError, match="the mix has no source"):
+        build_contrastive_source(replace(config, sources={}, alike={}), processor.tokenizer)
+
+
+@pytest.fixture
+def two_sets(tmp_path: Path, entries: Callable, write_shard: Callable) -> ContrastiveConfig:
+    """Thirty pictures of one colour each in ``plain``; in ``twins`` each picture comes twice."""
+    for name, colour in (("plain", lambda n: n), ("twins", lambda n: 100 + n // 2)):
+        (tmp_path / name).mkdir()
+        for split in ("train", "val"):
+            files = [e for n in range(30) for e in entries(f"k{n}", f"{name} {n}", colour(n))]
+            write_shard(tmp_path / name / f"{split}-0.tar", files)
+    sources = {
+        "plain": SourceConfig("shard-pairs", 2, path=str(tmp_path / "plain")),
+        "twins": SourceConfig("shard-pairs", 1, path=str(tmp_path / "twins")),
+    }
+    return ContrastiveConfig(kind="shards", sources=sources, batch=12, image_size=32, workers=0)
+
+
+def test_two_sets_are_mixed_by_their_counts_and_equal_pictures_never_meet(
+    two_sets: ContrastiveConfig, processor: ChatSearcherProcessor
+) -> None:
+    source = build_contrastive_source(two_sets, processor.tokenizer)
+    met = set()
+    for batch in itertools.islice(source, 20):
+        names = [key.partition(":")[0] for key in batch.keys]
+        assert names.count("plain") + names.count("twins") == 12
+        assert abs(names.count("twins") - 4) <= 2  # a redraw may come from the other set
+        twins = [int(key.split("/k")[1]) // 2 for key in batch.keys if key.startswith("twins")]
+        assert len(set(twins)) == len(twins)
+        met |= set(batch.keys)
+    assert len(met) == 60
+    held_out = first(replace(two_sets, split="val"), processor.tokenizer)
+    assert len(held_out.keys) == 12
+
+
+def test_crops_change_what_is_seen_of_a_picture_but_not_which_and_not_when_validating(
+    two_sets: ContrastiveConfig,
+    processor: ChatSearcherProcessor,
+    tmp_path: Path,
+    write_shard: Callable,
+) -> None:
+    picture = Image.radial_gradient("L").convert("RGB").resize((60, 40))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    files = []
+    for n in range(30):
+        files += [(f"k{n}.png", buffer.getvalue() + bytes([n])), (f"k{n}.txt", b"%d" % n)]
+    for split in ("train", "val"):
+        write_shard(tmp_path / f"{split}-0.tar", files)
+    config = replace(two_sets, sources={"one": SourceConfig("shard-pairs", path=str(tmp_path))})
+
+    def spread(config: ContrastiveConfig) -> int:
+        batch = first(config, processor.tokenizer)
+        return len({tuple(pixels.flatten().tolist()) for pixels in batch.pixel_values})
+
+    assert spread(config) == 1, "the same picture under thirty names"
+    cropped = replace(config, crop=0.5)
+    assert spread(cropped) == 12
+    assert spread(replace(cropped, split="val")) == 1
+    whole = first(cropped, processor.tokenizer)
+    assert whole.keys == first(config, processor.tokenizer).keys
+    parts = [first(cropped, processor.tokenizer, rank, 2) for rank in range(2)]
+    assert torch.equal(torch.cat([p.pixel_values for p in parts]), whole.pixel_values)
+    with pytest.raises(ValueError, match=r"crop is 1.5; expected a share in \(0, 1\]"):
+        replace(config, crop=1.5)
