@@ -77,16 +77,3 @@ SHORT_STAGE2 = replace(
     start="runs/nano-short/stage1",
     optimiser=replace(STAGE2.optimiser, steps=500),
 )
-
-REAL_TOWER = replace(TOWER_BASE, run="runs/nano-real/tower")
-REAL_STAGE1 = replace(
-    STAGE1,
-    run="runs/nano-real/stage1",
-    tower_recipe="nano-real-tower",
-    model=replace(
-        STAGE1.model,
-        tower="runs/nano-real/tower/model",
-        tokenizer="runs/nano-real/tower/tokenizer",
-    ),
-)
-REAL_STAGE2 = replace(STAGE2, run="runs/nano-real/stage2", start="runs/nano-real/stage1")
