@@ -1,0 +1,162 @@
+"""Tower, stage 1 and stage 2 as commands, in miniature; and a kill that leaves no trace."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+
+from chatsearcher.training import main
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = shlex.split("""
+--engine.threads 1 --log.every 1 --log.save-every 2 --log.trackers --validation 1
+--data.workers 1 --optimiser.warmup 1 --data.prefetch 2""")
+TOWER = shlex.split("""
+--tokenizer.vocab-size 320 --tokenizer.sources.pairs.count 4
+--tokenizer.sources.documents.count 2 --tokenizer.sources.conversations.count 2
+--tower.image-size 32 --tower.width 8 --tower.embedding-dim 16 --tower.text-layers 1
+--tower.text-width 16 --tower.text-heads 2 --data.batch 8 --data.image-size 32 --optimiser.steps 3""")
+MODEL = shlex.split("""--model.llm.hidden-size 32 --model.llm.layers 1 --model.llm.heads 2
+--model.llm.intermediate-size 48 --model.qformer.hidden-size 16 --model.qformer.layers 1
+--model.qformer.heads 2 --model.qformer.intermediate-size 24 --model.query-tokens 2
+--model.embedding-dim 12 --model.queue-size 16 --model.momentum 0.5 --data.image-size 32
+--data.length 640""")
+
+
+def losses(run: Path) -> dict[int, float]:
+    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+@contextlib.contextmanager
+def threads_restored():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """With a finished tower."""
+    made = tmp_path_factory.mktemp("runs")
+    with threads_restored():
+        main.tower(["--run", str(made / "tower"), "--recipe", "nano-tower-base", *TOWER, *SMALL])
+    return made
+
+
+def stage1(folder: Path, run: str, steps: int = 7) -> list[str]:
+    parts = ["--model.tower", str(folder / "tower" / "model"), *MODEL]
+    parts += ["--model.tokenizer", str(folder / "tower" / "tokenizer"), *SMALL]
+    return ["--run", str(folder / run), "--optimiser.steps", str(steps), *parts]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder) -> Path:
+    """With a finished stage 1 in ``stage1/``."""
+    with threads_restored():
+        main.stage1(stage1(folder, "stage1"))
+    return folder
+
+
+def environment() -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    return {**clean, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def test_the_tower_is_open_clips(folder):
+    name = f"local-dir:{folder / 'tower' / 'model'}"
+    model, _ = open_clip.create_model_from_pretrained(name)
+    assert model.encode_text(open_clip.get_tokenizer(name)(["a cat"])).shape == (1, 16)
+    about = json.loads((folder / "tower" / "recipe.json").read_text())
+    assert about["recipe"]["optimiser"]["steps"] == 3
+    assert about["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_a_run_killed_and_resumed_prints_the_same_losses(undisturbed):
+    run = undisturbed / "killed"
+    command = [sys.executable, "train/stage1.py", *stage1(undisturbed, "killed")]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 240
+    while not (run / "log.jsonl").is_file() or len(losses_so_far(run)) < 3:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with threads_restored():
+        main.stage1([*stage1(undisturbed, "killed"), "--resume"])
+    assert losses(run) == losses(undisturbed / "stage1")
+
+
+def losses_so_far(run: Path) -> list[str]:
+    return (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+
+
+def test_stage_2_goes_on_from_stage_1(undisturbed):
+    run = undisturbed / "stage2"
+    start = ["--start", str(undisturbed / "stage1"), "--optimiser.steps", "2"]
+    with threads_restored():
+        main.stage2(["--run", str(run), *start, "--data.image-size", "32", *SMALL])
+    assert set(losses(run)) == {1, 2}
+
+    from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor
+
+    first = ChatSearcherModel.from_pretrained(undisturbed / "stage1" / "model")
+    second = ChatSearcherModel.from_pretrained(run / "model")
+    assert ChatSearcherProcessor.from_pretrained(run / "model").num_query_tokens == 2
+    moved = {
+        name
+        for (name, before), after in zip(first.named_parameters(), second.parameters(), strict=True)
+        if not torch.equal(before, after)
+    }
+    assert any(name.startswith("llm.") for name in moved)
+    assert not any(name.startswith("tower.") for name in moved)
+
+
+def test_stage_2_without_a_finished_stage_1_says_what_to_do(tmp_path):
+    with pytest.raises(SystemExit, match=r"no finished model in .*train stage 1 first"):
+        main.stage2(["--run", str(tmp_path / "run"), "--start", str(tmp_path)])
+
+
+def test_a_missing_tower_names_the_command_that_makes_it(tmp_path):
+    with pytest.raises(SystemExit, match=r"train/tower\.py --recipe nano-tower"):
+        main.stage1(["--run", str(tmp_path / "run"), "--model.tower", str(tmp_path / "none")])
+
+
+def test_the_deepspeed_launcher_starts_it_and_agrees(undisturbed):
+    pytest.importorskip("deepspeed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = str(Path(sys.executable).with_name("deepspeed"))
+    command = [launcher, "--num_accelerators", "1", "--master_port", str(port), "train/stage1.py"]
+    done = subprocess.run(
+        [*command, *stage1(undisturbed, "engine")],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    about = json.loads(
+        (undisturbed / "engine" / "checkpoints" / "step-00000006" / "about.json").read_text()
+    )
+    assert about["engine"] is True
+    plain, engine = losses(undisturbed / "stage1"), losses(undisturbed / "engine")
+    assert engine == pytest.approx(plain, abs=1e-4)  # measured worst: 0
