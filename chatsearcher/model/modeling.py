@@ -65,6 +65,10 @@ class ChatSearcherModel(PreTrainedModel):
 
     Built from a configuration its parts have new weights; see
     :mod:`chatsearcher.model.assembly` for parts with public weights.
+
+    Args:
+        config: the settings.
+        llm: a language model with weights, instead of a new one of ``config.llm_config``.
     """
 
     config_class = ChatSearcherConfig
@@ -81,12 +85,12 @@ class ChatSearcherModel(PreTrainedModel):
         "average_tower",
     ]
 
-    def __init__(self, config: ChatSearcherConfig) -> None:
+    def __init__(self, config: ChatSearcherConfig, llm: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         hidden = config.llm_config.get_text_config().hidden_size
         self.tower = VisionTower(config)
         self.connector = Connector(config, self.tower.token_dim, self.tower.feature_dim)
-        self.llm = AutoModelForCausalLM.from_config(config.llm_config)
+        self.llm = llm or AutoModelForCausalLM.from_config(config.llm_config)
         self.query_projection = nn.Linear(hidden, config.embedding_dim, bias=False)  # M_v
         self.key_projection = KeyProjection(  # M_Q
             self.tower.feature_dim, config.embedding_dim, config.momentum

@@ -86,6 +86,7 @@ def build_model(
     weights = load_file(tower / "open_clip_model.safetensors")
     visual = {k.removeprefix("visual."): v for k, v in weights.items() if k.startswith("visual.")}
     model.tower.visual.load_state_dict(visual)
+    model.reset_momentum()
     return model, _processor(config, tokenizer)
 
 

@@ -9,21 +9,15 @@ from chatsearcher.training.build import ModelSettings
 from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
-# First scenes that differ in one attribute; what a tower sees last are the kinds, so half of the
-# second training's words name nothing else.
-TOWER_BASE = TowerRecipe(
-    run="runs/nano/tower-base",
+# Half of a batch are scenes that differ in one attribute; the words of the other half name the kinds
+# alone, which are the hardest to see.
+TOWER = TowerRecipe(
+    run="runs/nano/tower",
     optimiser=OptimiserSettings(
-        steps=1000, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), weight_decay=0.05
+        steps=1400, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
     ),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
-    data=ContrastiveConfig(kind="world", batch=128, group=4, workers=1, prefetch=8),
-)
-TOWER = replace(
-    TOWER_BASE,
-    run="runs/nano/tower",
-    start="nano-tower-base",
-    data=replace(TOWER_BASE.data, short=True),
+    data=ContrastiveConfig(kind="world", batch=128, group=4, short=True, workers=1, prefetch=8),
 )
 
 # Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.
@@ -34,10 +28,9 @@ STAGE1 = Stage1Recipe(
     model=ModelSettings(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
-        tower_layer=3,
         retrieval_weight=4.0,
     ),
-    optimiser=OptimiserSettings(steps=600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=400, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
@@ -54,14 +47,14 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=1500, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=800, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
             "conversations": SourceConfig("world-conversations", 12),
             "searches": SourceConfig("world-searches", 20),
         },
-        length=512,
+        length=640,
         workers=1,
         prefetch=8,
     ),
@@ -69,11 +62,11 @@ STAGE2 = Stage2Recipe(
 
 # For comparisons: at most 15 minutes a run on two cores, with the tower and tokenizer of nano.
 SHORT_STAGE1 = replace(
-    STAGE1, run="runs/nano-short/stage1", optimiser=replace(STAGE1.optimiser, steps=500)
+    STAGE1, run="runs/nano-short/stage1", optimiser=replace(STAGE1.optimiser, steps=150)
 )
 SHORT_STAGE2 = replace(
     STAGE2,
     run="runs/nano-short/stage2",
     start="runs/nano-short/stage1",
-    optimiser=replace(STAGE2.optimiser, steps=500),
+    optimiser=replace(STAGE2.optimiser, steps=300),
 )
