@@ -21,7 +21,7 @@ from chatsearcher.benchmarks.progress import show_progress
 from chatsearcher.benchmarks.real import REAL
 from chatsearcher.benchmarks.results import Result, markdown_table, write_results
 from chatsearcher.benchmarks.single_query import GalleryVectors
-from chatsearcher.benchmarks.tuning import tune
+from chatsearcher.benchmarks.tuning import Tuned, tune
 from chatsearcher.retriever import Retriever
 from chatsearcher.retrievers import load_retriever
 from chatsearcher.retrievers.clip import WEIGHTS, ClipRetriever, load_model, parse_spec
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
                 print(path)
 
 
-def _with_pictures(clip: ClipRetriever, tower: str, vectors: GalleryVectors) -> list:
+def _with_pictures(clip: ClipRetriever, tower: str, vectors: GalleryVectors) -> list[Tuned]:
     """The tower alone on emoji and a change, by the picture and by both, tuned on validation."""
     found = []
     for mode, options in (("image", [""]), ("both", [f",weight={w:g}" for w in WEIGHTS])):

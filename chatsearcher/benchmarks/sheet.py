@@ -75,14 +75,15 @@ def draw(title: str, rows: Sequence[Row], load: LoadImage, note: str = "") -> PI
     pen = ImageDraw.Draw(page)
     pen.text((GAP, 6), title, _INK, ImageFont.load_default(15))
     columns = ["shown", "wanted", *(str(n + 1) for n in range(most))]
-    for number, name in enumerate(columns):
-        pen.text((GAP + WORDS + number * (SIDE + GAP), 26), name, _INK, font)
+    for number, heading in enumerate(columns):
+        pen.text((GAP + WORDS + number * (SIDE + GAP), 26), heading, _INK, font)
     for number, row in enumerate(rows):
         top = head + number * line
         words = " ".join(turn.text for turn in row.query.dialogue.turns)
         pen.multiline_text((GAP, top), _wrapped(words), _INK, font, spacing=2)
-        shown = [image.id for image in row.query.dialogue.images][-1:]
-        for column, name in enumerate([*(shown or [None]), row.query.target, *row.found]):
+        images = row.query.dialogue.images
+        shown = images[-1].id if images else None
+        for column, name in enumerate([shown, row.query.target, *row.found]):
             if name is None:
                 continue
             left = GAP + WORDS + column * (SIDE + GAP)

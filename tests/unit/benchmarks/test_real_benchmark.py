@@ -78,3 +78,14 @@ def test_a_sheet_frames_the_target_where_it_was_found() -> None:
 
 def _green(page: PILImages.Image) -> int:
     return int((np.asarray(page) == GREEN).all(-1).sum())
+
+
+def test_who_gives_everything_the_same_score_finds_nothing() -> None:
+    class Constant(HistogramRetriever):
+        def encode_images(self, images):
+            return np.eye(1, self.embedding_dim, dtype=np.float32).repeat(len(images), 0)
+
+    for name in ("real-openstax", "real-openmoji", "real-edits"):
+        figures = BENCHMARKS[name].run(Constant()).metrics
+        assert figures["R@10"] == 0 < figures["R@10 by chance"]
+        assert figures.get("beats neighbours", 0) == 0
