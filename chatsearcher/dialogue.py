@@ -1,7 +1,7 @@
 """A conversation as frozen data, in the chat format of ``transformers``.
 
-One turn is ``{"role": "user", "content": [{"type": "text", "text": "…"}, {"type": "image", "id": "…"}]}``;
-a dialogue is a tuple of turns, and a JSONL file holds one dialogue a line.
+One turn is ``{"role": "user", "content": [{"type": "text", "text": "…"}, {"type": "image",
+"id": "…"}]}``; a dialogue is a tuple of turns, and a JSONL file holds one dialogue a line.
 """
 
 from __future__ import annotations

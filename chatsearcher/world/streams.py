@@ -94,8 +94,8 @@ def hard_pairs(
 def short_pairs(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, tuple[str, str]]]:
     """(key, (picture id, few words)): the kinds, and now and then an attribute.
 
-    What a complete caption says beside the kinds is enough to find a picture among random ones; here
-    a tower has to see the kinds.
+    What a complete caption says beside the kinds is enough to find a picture among random ones;
+    here a tower has to see the kinds.
     """
 
     def make(rng: random.Random) -> tuple[str, str]:

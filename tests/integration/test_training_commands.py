@@ -26,8 +26,9 @@ SMALL = shlex.split("""
 TOWER = shlex.split("""
 --tokenizer.vocab-size 320 --tokenizer.sources.pairs.count 4
 --tokenizer.sources.documents.count 2 --tokenizer.sources.conversations.count 2
---tower.image-size 32 --tower.width 8 --tower.embedding-dim 16 --tower.text-layers 1
---tower.text-width 16 --tower.text-heads 2 --data.batch 8 --data.image-size 32 --optimiser.steps 3""")
+--tower.image-size 32 --tower.embedding-dim 16 --tower.text-layers 1
+--tower.text-width 16 --tower.text-heads 2 --data.batch 8 --data.image-size 32
+--optimiser.steps 3""")
 MODEL = shlex.split("""--model.llm.hidden-size 32 --model.llm.layers 1 --model.llm.heads 2
 --model.llm.intermediate-size 48 --model.qformer.hidden-size 16 --model.qformer.layers 1
 --model.qformer.heads 2 --model.qformer.intermediate-size 24 --model.query-tokens 2
@@ -53,7 +54,7 @@ def folder(tmp_path_factory) -> Path:
     """With a finished tower."""
     made = tmp_path_factory.mktemp("runs")
     with threads_restored():
-        main.tower(["--run", str(made / "tower"), "--recipe", "nano-tower-base", *TOWER, *SMALL])
+        main.tower(["--run", str(made / "tower"), "--recipe", "nano-tower", *TOWER, *SMALL])
     return made
 
 

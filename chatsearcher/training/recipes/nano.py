@@ -9,8 +9,8 @@ from chatsearcher.training.build import ModelSettings
 from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
-# Half of a batch are scenes that differ in one attribute; the words of the other half name the kinds
-# alone, which are the hardest to see.
+# Half of a batch are scenes that differ in one attribute; the words of the other half name the
+# kinds alone, which are the hardest to see.
 TOWER = TowerRecipe(
     run="runs/nano/tower",
     optimiser=OptimiserSettings(
