@@ -92,8 +92,8 @@ class ExactIndex:
                 continue
             best, rows = torch.cat([best, values], 1), torch.cat([rows, columns + start], 1)
             if best.shape[1] > taken:
-                best, order = best.topk(taken, 1, sorted=False)
-                rows = rows.gather(1, order)
+                order = _largest(best, taken)
+                best, rows = _gather(best, order), _gather(rows, order)
         approximate = best.cpu().numpy()
         candidates = rows.cpu().numpy()
         candidates[np.isneginf(approximate)] = -1
@@ -174,14 +174,39 @@ def _top(products: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     queries, length = products.shape
     groups = length // GROUP
     if groups <= 4 * k:
-        values, columns = products.topk(min(k, length), 1, sorted=False)
-        return values, columns
+        columns = _largest(products, min(k, length))
+        return _gather(products, columns), columns
     whole = products[:, : groups * GROUP].view(queries, GROUP, groups)
-    chosen = whole.amax(1).topk(k, 1, sorted=False).indices
+    chosen = _largest(_maxima(whole), k)
     steps = torch.arange(0, groups * GROUP, groups, device=products.device)
     columns = (chosen[:, :, None] + steps).flatten(1)
     if groups * GROUP < length:
         rest = torch.arange(groups * GROUP, length, device=products.device)
         columns = torch.cat([columns, rest.expand(queries, -1)], 1)
-    values, order = products.gather(1, columns).topk(k, 1, sorted=False)
-    return values, columns.gather(1, order)
+    members = _gather(products, columns)
+    best = _largest(members, k)
+    return _gather(members, best), _gather(columns, best)
+
+
+def _maxima(values: torch.Tensor) -> torch.Tensor:
+    """[Q, members, groups] -> the largest of each group [Q, groups]."""
+    if values.device.type != "cpu" or values.numel() > 1 << 20:
+        return values.amax(1)
+    return torch.from_numpy(values.numpy().max(1))
+
+
+def _largest(values: torch.Tensor, k: int) -> torch.Tensor:
+    """Columns [Q, k] of the k largest of each row, in any order."""
+    if values.device.type != "cpu":
+        return values.topk(k, 1, sorted=False).indices
+    # NumPy selects in one thread: for so few numbers, waking torch's others costs more, and most
+    # of all where the cores are busy.
+    if k == values.shape[1]:
+        return torch.arange(k).expand(len(values), -1)
+    return torch.from_numpy(np.argpartition(values.numpy(), -k, 1)[:, -k:])
+
+
+def _gather(values: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    if values.device.type != "cpu":
+        return values.gather(1, columns)
+    return torch.from_numpy(np.take_along_axis(values.numpy(), columns.numpy(), 1))
