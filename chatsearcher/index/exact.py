@@ -202,7 +202,7 @@ def _largest(values: torch.Tensor, k: int) -> torch.Tensor:
     # NumPy selects in one thread: for so few numbers, waking torch's others costs more, and most
     # of all where the cores are busy.
     if k == values.shape[1]:
-        return torch.arange(k).expand(len(values), -1)
+        return torch.arange(k).repeat(len(values), 1)  # not expand: it will be written to
     return torch.from_numpy(np.argpartition(values.numpy(), -k, 1)[:, -k:])
 
 
