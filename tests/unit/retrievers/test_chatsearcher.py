@@ -91,7 +91,10 @@ def test_save_and_load_give_the_same_vectors(tmp_path: Path) -> None:
     second = load_retriever(str(tmp_path), "cpu")
     assert second.fingerprint == first.fingerprint
     again = ChatSearcherRetriever(
-        ChatSearcherModel.from_pretrained(tmp_path / "model"), second.processor, "cpu", torch.float32
+        ChatSearcherModel.from_pretrained(tmp_path / "model"),
+        second.processor,
+        "cpu",
+        torch.float32,
     )
     np.testing.assert_array_equal(again.encode_queries(TALKS), first.encode_queries(TALKS))
     pictures = [picture(1), picture(2)]
