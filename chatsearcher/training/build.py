@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from safetensors.torch import load_file
 
 if TYPE_CHECKING:
@@ -67,15 +68,18 @@ class ModelSettings:
 
 
 def build_model(
-    settings: ModelSettings,
+    settings: ModelSettings, dtype: torch.dtype = torch.float32
 ) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
     """A new model and its processor; random numbers come from torch's global generator.
+
+    Args:
+        dtype: of a pretrained language model's weights; parts made here are float32.
 
     Raises:
         FileNotFoundError: the tower or the tokenizer is not there.
     """
     if settings.llm.pretrained or settings.qformer.pretrained or not _is_folder(settings.tower):
-        return _from_public_parts(settings)
+        return _from_public_parts(settings, dtype)
     from chatsearcher.model import ChatSearcherModel
 
     tower = Path(settings.tower)
@@ -113,7 +117,7 @@ def _config(
     add_image_tokens(tokenizer)
     ids: Any = tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<image>"])
     start, end, image = ids
-    llm, qformer = settings.llm, settings.qformer
+    llm = settings.llm
     model_cfg = {k: v for k, v in about["model_cfg"].items() if k != "text_cfg"}
     return ChatSearcherConfig(
         llm_config=LlamaConfig(
@@ -132,28 +136,10 @@ def _config(
         image_size=model_cfg["vision_cfg"]["image_size"],
         image_mean=about["preprocess_cfg"]["mean"],
         image_std=about["preprocess_cfg"]["std"],
-        tower_layer=settings.tower_layer,
-        qformer_config={
-            "hidden_size": qformer.hidden_size,
-            "num_hidden_layers": qformer.layers,
-            "num_attention_heads": qformer.heads,
-            "intermediate_size": qformer.intermediate_size,
-            "cross_attention_frequency": qformer.cross_attention_every,
-            "hidden_dropout_prob": qformer.dropout,
-            "attention_probs_dropout_prob": qformer.dropout,
-        },
-        num_query_tokens=settings.query_tokens,
-        embedding_dim=settings.embedding_dim,
-        queue_size=settings.queue_size,
-        momentum=settings.momentum,
-        negatives=settings.negatives,
-        retrieval_weight=settings.retrieval_weight,
-        temperature=settings.temperature,
-        freeze_tower=settings.freeze_tower,
-        freeze_llm=settings.freeze_llm,
         image_start_token_id=start,
         image_end_token_id=end,
         image_token_id=image,
+        **_common(settings),
     )
 
 
@@ -179,19 +165,59 @@ def _processor(
 
 
 def _from_public_parts(
-    settings: ModelSettings,
+    settings: ModelSettings, dtype: torch.dtype
 ) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
-    raise NotImplementedError
+    from chatsearcher.model.assembly import from_public_parts
+
+    if settings.llm.pretrained is None:
+        raise ValueError(
+            f"tower {settings.tower!r} with a new language model: give --model.llm.pretrained a "
+            "causal language model, or --model.tower a folder that train/tower.py saved"
+        )
+    return from_public_parts(
+        llm=settings.llm.pretrained,
+        tower=settings.tower,
+        qformer=settings.qformer.pretrained,
+        tokenizer=settings.tokenizer,
+        dtype=dtype,
+        **_common(settings),
+    )
 
 
-def load_run(folder: Path) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
+def _common(settings: ModelSettings) -> dict[str, Any]:
+    """The fields of ``ChatSearcherConfig`` that do not depend on where the parts come from."""
+    qformer = settings.qformer
+    return {
+        "tower_layer": settings.tower_layer,
+        "qformer_config": {
+            "hidden_size": qformer.hidden_size,
+            "num_hidden_layers": qformer.layers,
+            "num_attention_heads": qformer.heads,
+            "intermediate_size": qformer.intermediate_size,
+            "cross_attention_frequency": qformer.cross_attention_every,
+            "hidden_dropout_prob": qformer.dropout,
+            "attention_probs_dropout_prob": qformer.dropout,
+        },
+        "num_query_tokens": settings.query_tokens,
+        "embedding_dim": settings.embedding_dim,
+        "queue_size": settings.queue_size,
+        "momentum": settings.momentum,
+        "negatives": settings.negatives,
+        "retrieval_weight": settings.retrieval_weight,
+        "temperature": settings.temperature,
+        "freeze_tower": settings.freeze_tower,
+        "freeze_llm": settings.freeze_llm,
+    }
+
+
+def load_run(
+    folder: Path, dtype: torch.dtype = torch.float32
+) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
     """The model and processor that a finished run saved in ``folder/model``.
 
     Raises:
         FileNotFoundError: the run has not finished, or never began.
     """
-    import torch
-
     from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor
 
     path = folder / "model"
@@ -200,5 +226,5 @@ def load_run(folder: Path) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
             f"no finished model in {path}; train stage 1 first (python train/stage1.py), or give "
             "--start a run folder that has one"
         )
-    model = ChatSearcherModel.from_pretrained(path, dtype=torch.float32)
+    model = ChatSearcherModel.from_pretrained(path, dtype=dtype)
     return model, ChatSearcherProcessor.from_pretrained(path)

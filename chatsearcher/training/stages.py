@@ -84,14 +84,14 @@ def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
             return False
     accelerator = distribution.build_accelerator(recipe)
     torch.manual_seed(recipe.seed)
-    model, processor = build.build_model(recipe.model)
+    model, processor = build.build_model(recipe.model, _dtype(recipe))
     return _train_stage(recipe, model, processor, resume, accelerator)
 
 
 def train_stage2(recipe: Stage2Recipe, resume: bool = False) -> bool:
     """Conversational instruction tuning of the model of ``recipe.start``."""
     accelerator = distribution.build_accelerator(recipe)
-    model, processor = build.load_run(Path(recipe.start))
+    model, processor = build.load_run(Path(recipe.start), _dtype(recipe))
     torch.manual_seed(recipe.seed)
     return _train_stage(recipe, model, processor, resume, accelerator)
 
@@ -151,6 +151,11 @@ def _held_out(recipe: StageRecipe, processor: ChatSearcherProcessor) -> list[Any
 def _first(source: Any, count: int) -> list[Any]:
     stream = iter(source)
     return [next(stream) for _ in range(count)]
+
+
+def _dtype(recipe: StageRecipe) -> torch.dtype:
+    """bfloat16 weights where DeepSpeed keeps the float32 masters."""
+    return torch.bfloat16 if recipe.engine.precision == "bf16" else torch.float32
 
 
 def _has_model(folder: Path) -> bool:

@@ -63,6 +63,7 @@ class Bare(nn.Module):
         super().__init__()
         self.visual = model.tower.visual
         self.layer = model.config.tower_layer
+        self.has_bare_stages = model.tower._has_bare_stages
         self.connector, self.llm = model.connector, model.llm
         self.attention = model.config.attention
 
@@ -70,7 +71,9 @@ class Bare(nn.Module):
         with torch.no_grad():
             pixels = batch.pixel_values.contiguous(memory_format=torch.channels_last)
             wanted = [-1] if self.layer is None else [self.layer, -1]
-            read = self.visual.forward_intermediates(pixels, indices=wanted, stop_early=True)
+            read = self.visual.forward_intermediates(
+                pixels, indices=wanted, stop_early=self.has_bare_stages, output_fmt="NCHW"
+            )
         tokens = read["image_intermediates"][0].flatten(2).transpose(1, 2)
         visual = self.connector(tokens, read["image_features"])
         embeddings = self.llm.get_input_embeddings()(batch.input_ids)
@@ -79,7 +82,7 @@ class Bare(nn.Module):
         embeddings = embeddings.index_put(
             (rows[:, None].expand_as(places), places), visual.to(embeddings.dtype)
         )
-        kind = language.set_attention(self.llm, self.attention, embeddings.device)
+        kind = language.set_attention(self.llm, self.attention, embeddings)
         mask = language.block_mask(batch.segment_ids, kind, embeddings.dtype)
         loss: torch.Tensor = self.llm(
             inputs_embeds=embeddings,
