@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file
 
 from chatsearcher.training import build, distribution, provenance
 from chatsearcher.training.loop import Outcome, train
@@ -30,7 +31,15 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
     from chatsearcher.training.tokenizer import tokenizer_for
 
     run_dir = Path(recipe.run)
+    before: TowerRecipe | None = TOWERS[recipe.start] if recipe.start else None
+    if before is not None and not _has_model(Path(before.run) / "model"):
+        if distribution.is_main():
+            print(f"training what {recipe.run} starts from: recipe {recipe.start}", flush=True)
+        if not train_tower(before, resume=True):
+            return False
     accelerator = distribution.build_accelerator(recipe)
+    if before is not None and accelerator.is_main_process:
+        shutil.copytree(Path(before.run) / "tokenizer", run_dir / "tokenizer", dirs_exist_ok=True)
     with accelerator.main_process_first():
         tokenizer = tokenizer_for(recipe.tokenizer, run_dir / "tokenizer")
     if accelerator.is_main_process:
@@ -38,6 +47,10 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
     config = recipe.tower.model_config(tokenizer)
     torch.manual_seed(recipe.seed)
     model = tower.CroppedClip(tower.build_clip(config))
+    if before is not None:
+        weights = load_file(Path(before.run) / "model" / "open_clip_model.safetensors")
+        weights["logit_scale"] = weights["logit_scale"].reshape(model.clip.logit_scale.shape)
+        model.clip.load_state_dict(weights)
     held_out = dataclasses.replace(recipe.data, split="val", workers=0)
     validation = build_contrastive_source(held_out, tokenizer, 0, 1, recipe.seed)
     group = recipe.data.group if recipe.data.kind == "world" else 1

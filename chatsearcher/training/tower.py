@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TowerSettings:
-    """A CLIP of open_clip: any timm network for pictures, a causal transformer for words.
+    """A CLIP of open_clip: ModifiedResNet for pictures, a causal transformer for words.
 
     Attributes:
-        timm_model: timm's name of the network; ``chatsearcher_nano`` is our own.
-        pool: how it pools (timm's names; ``halves`` for our own).
+        layers: residual blocks of the four stages.
+        width: channels of the first stage; the last has 32 times as many.
         embedding_dim: the common space of pictures and words.
         context: the longest text in tokens.
     """
 
     image_size: int = 96
-    timm_model: str = "chatsearcher_nano"
-    pool: str = "halves"
+    layers: tuple[int, int, int, int] = (1, 1, 1, 1)
+    width: int = 32
     embedding_dim: int = 256
     text_layers: int = 3
     text_width: int = 192
@@ -53,10 +53,9 @@ class TowerSettings:
             "nonscalar_logit_scale": True,  # DeepSpeed's broadcast cannot view a scalar as bytes
             "vision_cfg": {
                 "image_size": self.image_size,
-                "timm_model_name": self.timm_model,
-                "timm_model_pretrained": False,
-                "timm_pool": self.pool,
-                "timm_proj": "",
+                "layers": list(self.layers),
+                "width": self.width,
+                "patch_size": None,
             },
             "text_cfg": {
                 "context_length": self.context,

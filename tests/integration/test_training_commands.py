@@ -26,7 +26,7 @@ SMALL = shlex.split("""
 TOWER = shlex.split("""
 --tokenizer.vocab-size 320 --tokenizer.sources.pairs.count 4
 --tokenizer.sources.documents.count 2 --tokenizer.sources.conversations.count 2
---tower.image-size 32 --tower.embedding-dim 16 --tower.text-layers 1
+--tower.image-size 32 --tower.width 8 --tower.embedding-dim 16 --tower.text-layers 1
 --tower.text-width 16 --tower.text-heads 2 --data.batch 8 --data.image-size 32
 --optimiser.steps 3""")
 MODEL = shlex.split("""--model.llm.hidden-size 32 --model.llm.layers 1 --model.llm.heads 2

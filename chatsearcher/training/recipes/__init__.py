@@ -15,6 +15,7 @@ _PAPER = "chatsearcher.training.recipes.vicuna"
 TOWERS = Registry(
     "tower recipe",
     {
+        "nano-tower-base": f"{_NANO}:TOWER_BASE",
         "nano-tower": f"{_NANO}:TOWER",
         "nano-real-tower": f"{_REAL}:TOWER",
     },

@@ -9,15 +9,21 @@ from chatsearcher.training.build import ModelSettings
 from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
-# Half of a batch are scenes that differ in one attribute; the words of the other half name the
-# kinds alone, which are the hardest to see.
-TOWER = TowerRecipe(
-    run="runs/nano/tower",
+# First scenes that differ in one attribute; what a tower sees last are the kinds, so half of the
+# second training's words name nothing else.
+TOWER_BASE = TowerRecipe(
+    run="runs/nano/tower-base",
     optimiser=OptimiserSettings(
-        steps=1400, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
+        steps=1000, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), weight_decay=0.05
     ),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
-    data=ContrastiveConfig(kind="world", batch=128, group=4, short=True, workers=1, prefetch=8),
+    data=ContrastiveConfig(kind="world", batch=128, group=4, workers=1, prefetch=8),
+)
+TOWER = replace(
+    TOWER_BASE,
+    run="runs/nano/tower",
+    start="nano-tower-base",
+    data=replace(TOWER_BASE.data, short=True),
 )
 
 # Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.
@@ -28,9 +34,10 @@ STAGE1 = Stage1Recipe(
     model=ModelSettings(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
+        tower_layer=3,
         retrieval_weight=4.0,
     ),
-    optimiser=OptimiserSettings(steps=400, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=450, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
@@ -47,7 +54,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=800, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=700, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={

@@ -27,7 +27,7 @@ def tokenizer():
 @pytest.fixture
 def config(tokenizer):
     settings = TowerSettings(
-        image_size=32, embedding_dim=12, text_layers=2, text_width=16, text_heads=2
+        image_size=32, width=8, embedding_dim=12, text_layers=2, text_width=16, text_heads=2
     )
     return settings.model_config(tokenizer)
 
