@@ -4,7 +4,7 @@ BIN := .venv/bin
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types train-nano train-real evaluate speed clean
+.PHONY: help demo test lint types train-nano train-real clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,18 @@ lint: .venv/.dev  ## ruff: style and mistakes
 
 types: .venv/.dev  ## mypy
 	$(BIN)/mypy
+
+train-nano: .venv/.dev  ## make the shipped checkpoint again: tower, two stages, export, calibration
+	$(BIN)/python train/tower.py
+	$(BIN)/python train/stage1.py
+	$(BIN)/python train/stage2.py
+	$(BIN)/python train/export.py runs/nano/stage2 chatsearcher/checkpoints/nano
+	$(BIN)/python eval/calibrate.py chatsearcher/checkpoints/nano
+
+train-real: .venv/.dev  ## the same two stages on real pictures (docs/real.md)
+	$(BIN)/python train/tower.py --recipe nano-real-tower
+	$(BIN)/python train/stage1.py --recipe nano-real
+	$(BIN)/python train/stage2.py --recipe nano-real
 
 clean:  ## remove the environment and the caches
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -228,3 +228,17 @@ def load_run(
         )
     model = ChatSearcherModel.from_pretrained(path, dtype=dtype)
     return model, ChatSearcherProcessor.from_pretrained(path)
+
+
+def export_run(folder: Path, out: Path) -> int:
+    """Write a finished run's model in bfloat16 with its processor; returns the size in bytes.
+
+    What must stay in float32 (the queue, the average of the key projection) does.
+
+    Raises:
+        FileNotFoundError: the run has not finished, or never began.
+    """
+    model, processor = load_run(folder, torch.bfloat16)
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

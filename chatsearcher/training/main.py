@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from chatsearcher.registry import Registry
@@ -87,3 +88,18 @@ def stage2(arguments: Sequence[str] | None = None) -> None:
     from chatsearcher.training.stages import train_stage2
 
     _run(STAGE2, "nano", train_stage2, arguments)
+
+
+def export(arguments: Sequence[str] | None = None) -> None:
+    """Write a run's model in bfloat16, as it is shipped."""
+    parser = argparse.ArgumentParser(description="A trained run as a checkpoint in bfloat16.")
+    parser.add_argument("run", help="a run's folder, e.g. runs/nano/stage2")
+    parser.add_argument("out", help="the checkpoint's folder")
+    known = parser.parse_args(arguments)
+    from chatsearcher.training.build import export_run
+
+    try:
+        size = export_run(Path(known.run), Path(known.out))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{known.out}: {size / 1e6:.1f} MB")
