@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar, Literal
 
 from transformers import AutoConfig, Blip2QFormerConfig, PreTrainedConfig
@@ -84,6 +85,10 @@ class ChatSearcherConfig(PreTrainedConfig):
         elif isinstance(self.llm_config, dict):
             values = dict(self.llm_config)
             self.llm_config = AutoConfig.for_model(values.pop("model_type", "llama"), **values)
+        else:
+            # a copy: the base class sets the attention of its parts, and a language model that
+            # shares its configuration would forget its own
+            self.llm_config = copy.deepcopy(self.llm_config)
         if not isinstance(self.qformer_config, PreTrainedConfig):
             self.qformer_config = Blip2QFormerConfig(**(self.qformer_config or {}))
         self._check()

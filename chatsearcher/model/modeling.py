@@ -91,6 +91,9 @@ class ChatSearcherModel(PreTrainedModel):
         self.tower = VisionTower(config)
         self.connector = Connector(config, self.tower.token_dim, self.tower.feature_dim)
         self.llm = llm or AutoModelForCausalLM.from_config(config.llm_config)
+        if llm is not None:
+            for part in llm.modules():  # or post_init fills them with new weights
+                setattr(part, "_is_hf_initialized", True)  # noqa: B010
         self.query_projection = nn.Linear(hidden, config.embedding_dim, bias=False)  # M_v
         self.key_projection = KeyProjection(  # M_Q
             self.tower.feature_dim, config.embedding_dim, config.momentum
