@@ -49,7 +49,7 @@ class Outcome:
         main: whether this process is the one that writes files.
     """
 
-    model: torch.nn.Module
+    model: Any
     step: int
     interrupted: bool
     state_dict: dict[str, torch.Tensor]
