@@ -54,7 +54,7 @@ def folder(tmp_path_factory) -> Path:
     """With a finished tower."""
     made = tmp_path_factory.mktemp("runs")
     with threads_restored():
-        main.tower(["--run", str(made / "tower"), "--recipe", "nano-tower", *TOWER, *SMALL])
+        main.tower(["--run", str(made / "tower"), "--recipe", "nano-tower-base", *TOWER, *SMALL])
     return made
 
 
