@@ -83,7 +83,7 @@ def build_clip(config: dict[str, Any]) -> nn.Module:
         quick_gelu=config.get("quick_gelu", False),
         nonscalar_logit_scale=config.get("nonscalar_logit_scale", False),
     )
-    return model.to(memory_format=torch.channels_last)
+    return model  # weights stay contiguous: DeepSpeed cannot broadcast channels-last ones
 
 
 class CroppedClip(nn.Module):

@@ -104,3 +104,8 @@ def test_the_hook_counts_hits_in_the_batch_and_in_the_group():
     figures = group_accuracy_hook([FakeBatch()], 2)(Fixed(images, texts), 0)
     # in its group {0, 1} text 0 scores 0 against 0: the first of equals, itself
     assert figures == {"val_recall_at_1": 0.5, "val_in_group": 0.75}
+
+
+def test_weights_are_contiguous_because_deepspeed_broadcasts_them_as_bytes(config):
+    for name, parameter in build_clip(config).named_parameters():
+        assert parameter.is_contiguous(), name
