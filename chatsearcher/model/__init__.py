@@ -2,6 +2,7 @@
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
+from chatsearcher.model import nano_tower as _nano_tower  # noqa: F401  (registers with timm)
 from chatsearcher.model.batch import Batch, image_id_hash
 from chatsearcher.model.configuration import ChatSearcherConfig
 from chatsearcher.model.modeling import ChatSearcherModel, ChatSearcherOutput

@@ -1,198 +1,166 @@
 """A new ChatSearcher from parts with public weights: language model, tower, Q-former.
 
-model, processor = from_public_parts(
+from chatsearcher import ChatSearcher
+
+parts = ChatSearcher.from_parts(
     llm="lmsys/vicuna-7b-v1.5",
-    tower="ViT-L-14-quickgelu/openai",
+    tower="ViT-L-14/openai",
     qformer="blip2_pretrained_vitL.pth",
 )
+print(parts.report)
+parts.save_pretrained("my-chatsearcher")
 """
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
-from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chatsearcher.model.configuration import ChatSearcherConfig
 from chatsearcher.model.modeling import ChatSearcherModel
 from chatsearcher.model.processing import ChatSearcherProcessor
-from chatsearcher.model.tokenizer import add_image_tokens
+from chatsearcher.model.qformer_weights import PublicQFormer, check_width, read_qformer
+from chatsearcher.model.tokenizer import IMAGE_END, IMAGE_START, IMAGE_TOKEN, add_image_tokens
+from chatsearcher.model.tower import build_visual, has_class_token, token_dim
+from chatsearcher.model.tower_weights import PublicTower, read_tower
 
-HEAD_WIDTH = 64  # of BERT, and so of every BLIP-2 Q-former
-
-
-class PublicTower(NamedTuple):
-    """An image encoder: the fields of ``ChatSearcherConfig`` that describe it, and its weights."""
-
-    settings: dict[str, Any]
-    weights: dict[str, Tensor]
+PENULTIMATE = -2
+"""The tower's layer that BLIP-2's Q-formers read (BLIP-2, section 3.1: the last one is dropped)."""
 
 
-def from_public_parts(
-    llm: str,
-    tower: str,
-    qformer: str | None = None,
-    tokenizer: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    **settings: Any,
-) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
-    """Put public parts together; projections, retrieval head and new token rows are new.
+@dataclass(frozen=True)
+class PartsReport:
+    """What became of the weights.
 
-    Args:
-        llm: a causal language model's name or folder.
-        tower: ``NAME/WEIGHTS`` of ``open_clip``, or a folder in its layout.
-        qformer: see :func:`read_qformer`; None for a new one (``qformer_config`` in ``settings``).
-        tokenizer: a name or folder; the language model's by default.
-        dtype: of the language model.
-        settings: further fields of ``ChatSearcherConfig``.
-
-    Raises:
-        ValueError: the Q-former was made for a tower of another width.
+    Attributes:
+        taken: part -> names, as in our state dict, whose values come from the source.
+        new: names whose values are new.
+        left_over: part -> names, as in the source, of tensors that found no place.
+        rows: tokens whose rows are new: the mean of the old ones.
     """
-    words = AutoTokenizer.from_pretrained(tokenizer or llm)
-    add_image_tokens(words)
-    ids: Any = words.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<image>"])
-    start, end, image = ids
-    language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
-    seen = read_tower(tower)
-    connector = None if qformer is None else read_qformer(qformer)
-    if connector is not None:
-        settings["qformer_config"] = qformer_config(connector)
-        settings["num_query_tokens"] = connector["query_tokens"].shape[1]
-    config = ChatSearcherConfig(
-        llm_config=language_model.config,
-        image_start_token_id=start,
-        image_end_token_id=end,
-        image_token_id=image,
-        **{**seen.settings, **settings},
-    )
-    model = ChatSearcherModel(config, llm=language_model)
-    model.tower.visual.load_state_dict(seen.weights)
-    if connector is not None:
-        load_qformer(model, connector, str(qformer))
-    model.resize_tokens(len(words))
-    model.reset_momentum()
-    return model, ChatSearcherProcessor.from_config(config, words)
+
+    taken: dict[str, tuple[str, ...]]
+    new: tuple[str, ...]
+    left_over: dict[str, tuple[str, ...]]
+    rows: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        lines = [
+            f"taken from {part}: {len(names)} tensors{_examples(names)}"
+            for part, names in self.taken.items()
+        ]
+        lines.append(f"newly initialised: {len(self.new)} tensors{_examples(self.new)}")
+        if self.rows:
+            lines.append(f"new token rows, the mean of the old: {' '.join(self.rows)}")
+        lines += [
+            f"left over in {part}: {len(names)} tensors{_examples(names)}"
+            for part, names in self.left_over.items()
+            if names
+        ]
+        return "\n".join(lines)
 
 
-def read_tower(source: str) -> PublicTower:
-    """The image encoder of ``NAME/WEIGHTS`` of ``open_clip``, or of a folder in its layout.
+class ChatSearcher(NamedTuple):
+    """A model, its processor, and where its weights came from (None: a saved one)."""
 
-    Raises:
-        FileNotFoundError: a folder without ``open_clip_config.json``.
-        ValueError: a name that ``open_clip`` does not know.
-    """
-    import open_clip
+    model: ChatSearcherModel
+    processor: ChatSearcherProcessor
+    report: PartsReport | None = None
 
-    if Path(source).is_dir():
-        about_path = Path(source) / "open_clip_config.json"
-        if not about_path.is_file():
-            raise FileNotFoundError(f"{source} has no open_clip_config.json; expected a tower")
-        about = json.loads(about_path.read_text(encoding="utf-8"))
-        every = load_file(Path(source) / "open_clip_model.safetensors")
-        weights = {k[7:]: v for k, v in every.items() if k.startswith("visual.")}
-        config, preprocessing = about["model_cfg"], about["preprocess_cfg"]
-    else:
-        name, _, tag = source.rpartition("/")
-        config = open_clip.get_model_config(name)
-        if config is None:
-            raise ValueError(
-                f"{source!r} is neither a folder nor NAME/WEIGHTS of open_clip; expected something "
-                "like 'ViT-L-14-quickgelu/openai' (open_clip.list_pretrained() has them all)"
-            )
-        clip: Any = open_clip.create_model(name, pretrained=tag)
-        weights = clip.visual.state_dict()
-        preprocessing = open_clip.get_model_preprocess_cfg(clip)
-        # the weights decide this, whatever the name says
-        kinds = {type(module).__name__ for module in clip.visual.modules()}
-        config = {**config, "quick_gelu": "QuickGELU" in kinds}
-    size = config["vision_cfg"]["image_size"]
-    return PublicTower(
-        {
-            "tower_config": {key: value for key, value in config.items() if key != "text_cfg"},
-            "image_size": size if isinstance(size, int) else size[0],
-            "image_mean": list(preprocessing["mean"]),
-            "image_std": list(preprocessing["std"]),
-        },
-        weights,
-    )
+    @classmethod
+    def from_parts(
+        cls,
+        llm: str,
+        tower: str,
+        qformer: str | None = None,
+        tokenizer: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        **settings: Any,
+    ) -> ChatSearcher:
+        """Put public parts together; projections, retrieval head and new token rows are new.
 
+        Args:
+            llm: a causal language model's name or folder.
+            tower: ``NAME/WEIGHTS`` of ``open_clip``, or a folder in its layout.
+            qformer: see :func:`~chatsearcher.model.qformer_weights.read_qformer`; None for a new
+                one (``qformer_config`` in ``settings``). A public one reads the tower's last layer
+                but one, class token included, unless ``settings`` say otherwise.
+            tokenizer: a name or folder; the language model's by default.
+            dtype: of the language model.
+            settings: further fields of ``ChatSearcherConfig``.
 
-def read_qformer(source: str) -> dict[str, Tensor]:
-    """A Q-former's weights under the names of :class:`~chatsearcher.model.connector.Connector`.
-
-    Args:
-        source: LAVIS's file (``blip2_pretrained_vitL.pth`` for a ViT-L tower), a safetensors file,
-            or the folder or name of a BLIP-2 model of ``transformers`` (they read ViT-g features).
-
-    Raises:
-        FileNotFoundError: nothing of that name.
-        ValueError: no Q-former in it.
-    """
-    path = Path(source)
-    if path.suffix in (".pth", ".pt", ".bin") and path.is_file():
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        every = loaded.get("model", loaded)
-    else:
-        every = {}
-        for file in _safetensors_files(path):
-            with safe_open(file, "pt") as tensors:
-                every |= {
-                    key: tensors.get_tensor(key)
-                    for key in tensors.keys()  # noqa: SIM118 (not a mapping)
-                    if _connector_name(key) is not None
-                }
-    named = {_connector_name(key): tensor for key, tensor in every.items()}
-    weights = {key: tensor.float() for key, tensor in named.items() if key is not None}
-    if "query_tokens" not in weights or "qformer.layernorm.weight" not in weights:
-        raise ValueError(
-            f"{source} holds no Q-former; expected query_tokens and Qformer.bert.* (LAVIS) or "
-            "qformer.* (transformers)"
+        Raises:
+            FileNotFoundError: a part that is not there.
+            ValueError: the Q-former was made for a tower of another width, or does not fit.
+        """
+        words = AutoTokenizer.from_pretrained(tokenizer or llm)
+        known = len(words)
+        new_tokens = [
+            t for t in (IMAGE_START, IMAGE_TOKEN, IMAGE_END) if t not in words.get_vocab()
+        ]
+        add_image_tokens(words)
+        ids: Any = words.convert_tokens_to_ids([IMAGE_START, IMAGE_END, IMAGE_TOKEN])
+        start, end, image = ids
+        # The language model last: what is wrong with the others is said before gigabytes load.
+        public = None if qformer is None else read_qformer(qformer)
+        seen = read_tower(tower)
+        if public is not None:
+            settings = _as_blip2(settings, public)
+            width = _tokens_width(seen, settings["tower_layer"])
+            check_width(public, str(qformer), width, tower)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            llm, dtype=dtype, output_loading_info=True
         )
-    return weights
+        language_model, about_llm = loaded
+        config = ChatSearcherConfig(
+            llm_config=language_model.config,
+            image_start_token_id=start,
+            image_end_token_id=end,
+            image_token_id=image,
+            **{**seen.settings, **settings},
+        )
+        model = ChatSearcherModel(config, llm=language_model)
+        model.tower.visual.load_state_dict(seen.weights)
+        if public is not None:
+            if "tower_class_token" not in settings:
+                config.tower_class_token = model.tower.class_token = has_class_token(
+                    model.tower.visual
+                )
+            load_qformer(model, public, str(qformer), tower)
+        model.resize_tokens(len(words), known)
+        model.reset_momentum()
+        report = _report(model, about_llm, seen.left_over, public, new_tokens)
+        return cls(model, ChatSearcherProcessor.from_config(config, words), report)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **options: Any) -> ChatSearcher:
+        """A saved model and its processor; ``options`` go to the model (``dtype``, ``device_map``,
+        ``quantization_config`` …)."""
+        model = ChatSearcherModel.from_pretrained(source, **options)
+        return cls(model, ChatSearcherProcessor.from_pretrained(source))
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Model and processor in one folder; ``options`` such as ``max_shard_size``."""
+        self.model.save_pretrained(folder, **options)
+        self.processor.save_pretrained(folder)
 
 
-def qformer_config(weights: dict[str, Tensor]) -> dict[str, Any]:
-    """The ``Blip2QFormerConfig`` that fits the weights."""
-    hidden = weights["qformer.layernorm.weight"].shape[0]
-    layer = re.compile(r"qformer\.encoder\.layer\.(\d+)\.(\w+)")
-    found = {match.groups() for key in weights if (match := layer.match(key))}
-    crossing = sorted({int(number) for number, part in found if part == "crossattention"})
-    key_weight = weights[f"{_layer(crossing[0])}.crossattention.attention.key.weight"]
-    return {
-        "hidden_size": hidden,
-        "num_hidden_layers": max(int(number) for number, _ in found) + 1,
-        "num_attention_heads": max(1, hidden // HEAD_WIDTH),
-        "intermediate_size": weights[f"{_layer(0)}.intermediate_query.dense.weight"].shape[0],
-        "cross_attention_frequency": crossing[1] - crossing[0] if len(crossing) > 1 else 2,
-        "encoder_hidden_size": key_weight.shape[1],
-    }
-
-
-def load_qformer(model: ChatSearcherModel, weights: dict[str, Tensor], source: str) -> None:
+def load_qformer(
+    model: ChatSearcherModel, public: PublicQFormer, source: str, tower: str = ""
+) -> None:
     """Put a Q-former's weights into the model's connector.
 
     Raises:
         ValueError: it reads features of another width than the tower's, or tensors are missing.
     """
-    crossing = next(k for k in weights if k.endswith("crossattention.attention.key.weight"))
-    width = weights[crossing].shape[1]
-    if width != model.tower.token_dim:
-        raise ValueError(
-            f"the Q-former of {source} reads features of width {width}, the tower's have "
-            f"{model.tower.token_dim}; expected one made for this tower: for CLIP ViT-L (1024) "
-            "LAVIS's blip2_pretrained_vitL.pth, for EVA ViT-g (1408) Salesforce/blip2-itm-vit-g; "
-            "or start with a new one (qformer=None)"
-        )
+    check_width(public, source, model.tower.token_dim, tower)
     own = ("cls_projection.", "query_projection.")
-    result = model.connector.load_state_dict(weights, strict=False)
+    result = model.connector.load_state_dict(public.weights, strict=False)
     missing = [k for k in result.missing_keys if not k.startswith((*own, "token_norm."))]
     if missing or result.unexpected_keys:
         raise ValueError(
@@ -201,32 +169,55 @@ def load_qformer(model: ChatSearcherModel, weights: dict[str, Tensor], source: s
         )
 
 
-def _layer(number: int) -> str:
-    return f"qformer.encoder.layer.{number}"
+def _tokens_width(tower: PublicTower, layer: int | None) -> int:
+    with torch.device("meta"):
+        return token_dim(build_visual(tower.settings["tower_config"]), layer)
 
 
-def _connector_name(key: str) -> str | None:
-    """The connector's name of a BLIP-2 tensor, or None where it has no part there."""
-    key = key.removeprefix("model.").replace("Qformer.bert.", "qformer.")
-    if key.startswith("ln_vision."):
-        return key.replace("ln_vision.", "token_norm.")
-    if key.startswith("vision_model.post_layernorm."):
-        return key.replace("vision_model.post_layernorm.", "token_norm.")
-    key = key.replace("qformer.embeddings.LayerNorm.", "qformer.layernorm.")
-    if key != "query_tokens" and not key.startswith(("qformer.encoder.", "qformer.layernorm.")):
-        return None  # word embeddings and text heads
-    if re.search(r"layer\.\d+\.(intermediate|output)\.", key):
-        return None  # the feed-forward layers of text
-    return re.sub(r"(attention)\.self\.", r"\1.attention.", key)
+def _as_blip2(settings: dict[str, Any], public: PublicQFormer) -> dict[str, Any]:
+    """The settings with the Q-former's own sizes, fed as BLIP-2 fed it."""
+    dropout = settings.get("qformer_config") or {}
+    kept = {key: value for key, value in dropout.items() if key.endswith("dropout_prob")}
+    return {
+        "tower_layer": PENULTIMATE,
+        **settings,
+        "qformer_config": {**public.config, **kept},
+        "num_query_tokens": public.weights["query_tokens"].shape[1],
+        "token_norm_eps": public.norm_eps,
+    }
 
 
-def _safetensors_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        if path.suffix or path.is_absolute():
-            raise FileNotFoundError(f"no Q-former at {path}; expected a file, a folder or a name")
-        from huggingface_hub import snapshot_download
+def _report(
+    model: ChatSearcherModel,
+    about_llm: dict[str, Any],
+    tower_left_over: tuple[str, ...],
+    public: PublicQFormer | None,
+    new_tokens: list[str],
+) -> PartsReport:
+    missing = {f"llm.{name}" for name in about_llm["missing_keys"]}
+    ours = [name for name, _ in model.named_parameters()]
+    from_qformer = {f"connector.{name}" for name in (public.weights if public else ())}
 
-        path = Path(snapshot_download(str(path), allow_patterns=["*.safetensors"]))
-    return sorted(path.glob("*.safetensors"))
+    def of(prefix: str, among: Iterable[str] = ours) -> tuple[str, ...]:
+        return tuple(name for name in among if name.startswith(prefix))
+
+    taken = {
+        "the language model": tuple(name for name in of("llm.") if name not in missing),
+        "the tower": of("tower."),
+        "the Q-former": tuple(name for name in ours if name in from_qformer),
+    }
+    held = {name for names in taken.values() for name in names}
+    return PartsReport(
+        taken={part: names for part, names in taken.items() if names},
+        new=tuple(name for name in ours if name not in held),
+        left_over={
+            "the language model": tuple(about_llm["unexpected_keys"]),
+            "the tower": tower_left_over,
+            "the Q-former": public.left_over if public else (),
+        },
+        rows=tuple(new_tokens),
+    )
+
+
+def _examples(names: tuple[str, ...]) -> str:
+    return f" ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})" if names else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,44 @@ IGNORE = -100
 def image_id_hash(name: str) -> int:
     """A stable non-negative 63-bit number for a picture's id: the same in every process."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class Features(NamedTuple):
+    """What a frozen tower says of one picture: tokens [P, C], pooled feature [F]."""
+
+    tokens_PC: Tensor
+    pooled_F: Tensor
+
+
+@dataclass
+class KnownFeatures:
+    """Where some pictures' features come from a cache, and the others' keys there.
+
+    Attributes:
+        places: [C], which of the batch's I pictures are known; ``pixel_values`` are the others'.
+        tokens: [C, P, channels]; of any shape where C is 0.
+        pooled: [C, F].
+        keys: [I - C], the other pictures' keys.
+    """
+
+    places: Tensor
+    tokens: Tensor
+    pooled: Tensor
+    keys: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> KnownFeatures:
+        """These features on a device; the keys stay where they are."""
+        places, tokens, pooled = (
+            tensor.to(device, non_blocking=non_blocking)
+            for tensor in (self.places, self.tokens, self.pooled)
+        )
+        return KnownFeatures(places, tokens, pooled, self.keys)
+
+    def pin_memory(self) -> KnownFeatures:
+        """These features in page-locked memory."""
+        return KnownFeatures(
+            self.places, self.tokens.pin_memory(), self.pooled.pin_memory(), self.keys
+        )
 
 
 @dataclass
@@ -40,6 +78,7 @@ class Batch:
         image_ids: [I], :func:`image_id_hash` of each picture's id.
         image_targets: [I], whether the picture is to be retrieved from what stands before it.
         keys: the samples' keys, for error messages.
+        known: features from a cache; ``pixel_values`` are then those of the other pictures only.
     """
 
     input_ids: Tensor
@@ -51,6 +90,7 @@ class Batch:
     image_ids: Tensor
     image_targets: Tensor
     keys: list[str] = field(default_factory=list)
+    known: KnownFeatures | None = None
 
     def to(
         self,
@@ -64,16 +104,19 @@ class Batch:
         }
         if dtype is not None:
             moved["pixel_values"] = moved["pixel_values"].to(dtype)
-        return Batch(**moved, keys=list(self.keys))
+        known = None if self.known is None else self.known.to(device, non_blocking)
+        return Batch(**moved, keys=list(self.keys), known=known)
 
     def pin_memory(self) -> Batch:
         """This batch in page-locked memory (``DataLoader(pin_memory=True)`` calls it)."""
         pinned = {name: tensor.pin_memory() for name, tensor in self.tensors()}
-        return Batch(**pinned, keys=list(self.keys))
+        known = None if self.known is None else self.known.pin_memory()
+        return Batch(**pinned, keys=list(self.keys), known=known)
 
     def tensors(self) -> list[tuple[str, Tensor]]:
         """The tensor fields, in order."""
-        return [(f.name, getattr(self, f.name)) for f in fields(self) if f.name != "keys"]
+        names = (f.name for f in fields(self) if f.name not in ("keys", "known"))
+        return [(name, getattr(self, name)) for name in names]
 
     @classmethod
     def text(cls, input_ids: Tensor, **changes: Any) -> Batch:

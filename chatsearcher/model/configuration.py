@@ -27,7 +27,11 @@ class ChatSearcherConfig(PreTrainedConfig):
         tower_config: an ``open_clip`` model configuration (``embed_dim``, ``vision_cfg``, and
             perhaps ``quick_gelu``; ``text_cfg`` is ignored).
         image_size, image_mean, image_std: what the tower reads, as in its preprocessing.
+        image_resize: ``"shortest"`` scales the shorter side and crops the middle, ``"squash"``
+            scales both sides: as the tower's own preprocessing does.
         tower_layer: which intermediate output of the tower feeds the Q-former; None is the last.
+        tower_class_token: whether its class token goes to the Q-former with the patches.
+        token_norm_eps: of the layer norm between tower and Q-former.
         qformer_config: a ``Blip2QFormerConfig`` or its dictionary; ``encoder_hidden_size`` is set
             to the tower's own width.
         num_query_tokens: N, the Q-former tokens of a picture.
@@ -41,8 +45,13 @@ class ChatSearcherConfig(PreTrainedConfig):
         max_logit_scale: upper bound of 1 / tau.
         freeze_tower, freeze_llm: what is not trained. A frozen language model still learns the rows
             of ``[IMG]`` and ``[/IMG]``.
-        attention: the language model's attention: ``"auto"`` (by device), or an implementation of
-            ``transformers``: ``"eager"``, ``"sdpa"``, ``"flash_attention_2"``.
+        attention: the language model's attention: ``"auto"`` (SDPA, or eager where that is faster),
+            ``"eager"``, ``"sdpa"``, ``"varlen"`` (torch's own flash kernel for packed rows),
+            ``"flash_attention_2"``, ``"flash_attention_3"``.
+        word_loss: ``"plain"`` makes the logits of all words at once, ``"chunked"`` and ``"liger"``
+            never; ``"auto"`` chooses by vocabulary and device (:mod:`chatsearcher.model.words`).
+        lora: the settings of low-rank adapters on the language model
+            (:mod:`chatsearcher.model.lora`); None where there are none.
         image_start_token_id, image_end_token_id: ``[IMG]`` and ``[/IMG]``.
         image_token_id: ``<image>``, which holds the places of ``<CLS> q1 … qN``.
     """
@@ -58,7 +67,10 @@ class ChatSearcherConfig(PreTrainedConfig):
     image_size: int = 224
     image_mean: list[float] | None = None
     image_std: list[float] | None = None
+    image_resize: Literal["shortest", "squash"] = "shortest"
     tower_layer: int | None = None
+    tower_class_token: bool = False
+    token_norm_eps: float = 1e-6
     qformer_config: Any = None
     num_query_tokens: int = 32
     embedding_dim: int = 768
@@ -71,6 +83,8 @@ class ChatSearcherConfig(PreTrainedConfig):
     freeze_tower: bool = True
     freeze_llm: bool = False
     attention: str = "auto"
+    word_loss: str = "auto"
+    lora: dict[str, Any] | None = None
     image_start_token_id: int | None = None
     image_end_token_id: int | None = None
     image_token_id: int | None = None
@@ -108,6 +122,10 @@ class ChatSearcherConfig(PreTrainedConfig):
         for name in ("queue_size", "num_query_tokens", "embedding_dim", "image_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.image_resize not in ("shortest", "squash"):
+            raise ValueError(
+                f"image_resize is {self.image_resize!r}; expected 'shortest' or 'squash'"
+            )
         if self.temperature <= 0:
             raise ValueError(f"temperature is {self.temperature}; expected a positive number")
 

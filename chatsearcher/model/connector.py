@@ -22,7 +22,7 @@ class Connector(nn.Module):
         qformer_config = config.qformer_config
         qformer_config.encoder_hidden_size = token_dim
         hidden = config.llm_config.get_text_config().hidden_size
-        self.token_norm = nn.LayerNorm(token_dim, eps=1e-6)
+        self.token_norm = nn.LayerNorm(token_dim, eps=config.token_norm_eps)
         self.query_tokens = nn.Parameter(
             torch.empty(1, config.num_query_tokens, qformer_config.hidden_size)
         )

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
+from chatsearcher.model.attention import boundary_arguments, check_attention, reads_boundaries
+
 
 class LanguageOutput(NamedTuple):
     """Last hidden states [B, T, H], and the logits [n, V] of the chosen positions."""
@@ -31,7 +33,7 @@ def _select(module: nn.Module, arguments: Any, output: Any) -> Any:
     if selection is None:
         return output
     selection.hidden = output.last_hidden_state
-    chosen = selection.hidden.flatten(0, 1)[selection.positions_n]
+    chosen = selection.hidden.flatten(0, 1)[selection.positions_n.to(selection.hidden.device)]
     output.last_hidden_state = chosen[None]
     return output
 
@@ -69,17 +71,19 @@ def run(
         position_ids_BT: from 0 in each packed sample.
         positions_n: flat positions in [B * T] whose logits are wanted.
         segment_ids_BT: packed samples; None when every row is one sample, as with a cache.
-        attention: ``"auto"`` or an implementation of ``transformers``.
+        attention: one of :data:`chatsearcher.model.attention.KNOWN`.
         cache: keys and values of what stands before; it grows.
     """
     rows, length, _ = embeddings_BTH.shape
     implementation = set_attention(llm, attention, embeddings_BTH)
     mask = None
+    begins: dict[str, Any] = {}
     if segment_ids_BT is not None:
-        if implementation.startswith("flash"):
-            # one long row whose samples begin where positions are 0
+        if reads_boundaries(implementation):
+            # one long row, and the places where its samples begin
             embeddings_BTH = embeddings_BTH.flatten(0, 1)[None]
             position_ids_BT = position_ids_BT.masked_fill(segment_ids_BT == 0, 0).view(1, -1)
+            begins = boundary_arguments(segment_ids_BT)
         elif is_one_sample_a_row(segment_ids_BT):
             position_ids_BT = torch.arange(length, device=embeddings_BTH.device).expand(rows, -1)
         elif not has_sliding_layers(llm):  # such models find the samples by their positions
@@ -93,6 +97,7 @@ def run(
             position_ids=position_ids_BT,
             past_key_values=cache,
             use_cache=cache is not None,
+            **begins,
         )
     finally:
         _selection.reset(token)
@@ -116,6 +121,7 @@ def set_attention(llm: PreTrainedModel, attention: str, embeddings_BTH: Tensor) 
         attention = "eager" if embeddings_BTH.device.type == "cpu" and short else "sdpa"
     for config in {id(c): c for c in (llm.config, llm.config.get_text_config())}.values():
         if config._attn_implementation != attention:
+            check_attention(attention, embeddings_BTH.device)
             config._attn_implementation = attention
     return attention
 

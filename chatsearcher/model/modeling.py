@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
-from chatsearcher.model import language
+from chatsearcher.model import language, lora, quantization
 from chatsearcher.model.batch import Batch
 from chatsearcher.model.configuration import ChatSearcherConfig
 from chatsearcher.model.connector import Connector
+from chatsearcher.model.known import FeatureSink, read_with_known
 from chatsearcher.model.losses import (
     KeyProjection,
     retrieval_losses,
     unit,
-    word_loss,
     word_targets,
 )
+from chatsearcher.model.output import ChatSearcherOutput
 from chatsearcher.model.queue import (
     Dictionary,
     FeatureQueue,
@@ -31,33 +30,7 @@ from chatsearcher.model.queue import (
     gather_pictures,
 )
 from chatsearcher.model.tower import AverageTower, VisionTower
-
-
-@dataclass
-class ChatSearcherOutput(ModelOutput):
-    """What a training step needs to know.
-
-    Attributes:
-        loss: equation 1; on several ranks, scaled so that averaged gradients are those of one rank
-            with the whole batch.
-        text_loss, image_loss: this rank's means over its words and over its retrieved pictures,
-            detached; 0 where it has none.
-        retrieval_accuracy: share of this rank's retrieved pictures that scored best.
-        text_count, image_count: this rank's words and pictures with a loss.
-        target_count: words and pictures with a loss, over all ranks.
-        dictionary_size: entries that a picture was told apart from.
-        logit_scale: 1 / tau.
-    """
-
-    loss: Tensor | None = None
-    text_loss: Tensor | None = None
-    image_loss: Tensor | None = None
-    retrieval_accuracy: Tensor | None = None
-    text_count: Tensor | None = None
-    image_count: Tensor | None = None
-    target_count: Tensor | None = None
-    dictionary_size: Tensor | None = None
-    logit_scale: Tensor | None = None
+from chatsearcher.model.words import read as words_read
 
 
 class ChatSearcherModel(PreTrainedModel):
@@ -74,7 +47,9 @@ class ChatSearcherModel(PreTrainedModel):
     config_class = ChatSearcherConfig
     config: ChatSearcherConfig
     main_input_name = "input_ids"
+    feature_sink: FeatureSink | None = None  # keeps what the frozen tower says, by picture
     supports_gradient_checkpointing = True
+    _no_split_modules = ["VisionTower", "Connector"]  # noqa: RUF012 (for device_map)
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -103,6 +78,7 @@ class ChatSearcherModel(PreTrainedModel):
         self.queue = FeatureQueue(config.queue_size, self.tower.feature_dim)
         trained = config.momentum > 0 and not config.freeze_tower
         self.average_tower = AverageTower(self.tower) if trained else None
+        self.adapters: lora.Adapters | None = None
         language.select_before_head(self.llm)
         self.post_init()
         self.apply_freezing()
@@ -121,7 +97,7 @@ class ChatSearcherModel(PreTrainedModel):
         2. The connector makes ``<CLS> q1 … qN`` of each: [I, 1 + N, H].
         3. They take the places of the ``<image>`` tokens among the word embeddings: [B, T, H].
         4. The language model reads the rows, each packed sample by itself; logits are made only
-           where a word is learned: [n, V].
+           where a word is learned: [n, V], for large vocabularies a piece at a time.
         5. Words: cross-entropy, summed.
         6. The pooled features of all ranks enter the queue; the hidden state at each learned
            picture's ``[IMG]`` is told apart among it (equations 2 and 3), summed.
@@ -135,18 +111,19 @@ class ChatSearcherModel(PreTrainedModel):
                 gradient accumulation over batches of different sizes.
         """
         batch = batch if batch is not None else Batch(**fields)
-        visual_ILH, pooled_IF = self._read_pictures(batch.pixel_values)  # 1, 2
+        visual_ILH, pooled_IF = self._read_batch(batch)  # 1, 2
         embeddings_BTH = self._embed(batch, visual_ILH)  # 3
         positions_n, words_n = word_targets(batch.labels, batch.segment_ids)
-        hidden_BTH, logits_nV = language.run(  # 4
+        hidden_BTH, words = words_read(  # 4, 5
             self.llm,
+            self.config.word_loss,
             embeddings_BTH,
             batch.position_ids,
             positions_n,
+            words_n,
             batch.segment_ids,
             self.config.attention,
         )
-        words = word_loss(logits_nV, words_n)  # 5
         pooled_IF = pooled_IF[: len(batch.image_ids)]  # without the stand-in
         pictures, dictionary = self._dictionary(batch, pooled_IF, len(words_n))  # 6
         losses_n, correct_n = self._retrieve(batch, hidden_BTH, pooled_IF, pictures, dictionary)
@@ -207,9 +184,17 @@ class ChatSearcherModel(PreTrainedModel):
         tokens_IPC, pooled_IF = self.tower(pixels)
         return self.connector(tokens_IPC, pooled_IF), pooled_IF
 
+    def _read_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As :meth:`_read_pictures`, with features from a cache where they are known."""
+        if batch.known is None or not len(batch.image_positions):
+            return self._read_pictures(batch.pixel_values)
+        size = self.config.image_size
+        tokens_IPC, pooled_IF = read_with_known(self.tower, batch, size, self.feature_sink)
+        return self.connector(tokens_IPC, pooled_IF), pooled_IF
+
     def _embed(self, batch: Batch, visual_ILH: Tensor) -> Tensor:
         embeddings_BTH = self.llm.get_input_embeddings()(batch.input_ids)
-        visual_ILH = visual_ILH.to(embeddings_BTH.dtype)
+        visual_ILH = visual_ILH.to(embeddings_BTH)
         if not len(batch.image_positions):
             return embeddings_BTH + 0 * visual_ILH.sum()
         if len(batch.image_positions) != len(visual_ILH):
@@ -309,7 +294,7 @@ class ChatSearcherModel(PreTrainedModel):
             batch.segment_ids,
             self.config.attention,
         ).hidden_BTH
-        return self.project_queries(hidden_BTH[asked_BT])
+        return self.project_queries(hidden_BTH[asked_BT.to(hidden_BTH.device)])
 
     @torch.no_grad()
     def embed_images(self, pixel_values: Tensor) -> Tensor:
@@ -331,22 +316,47 @@ class ChatSearcherModel(PreTrainedModel):
     def get_output_embeddings(self) -> nn.Module:
         return self.llm.get_output_embeddings()
 
-    def resize_tokens(self, size: int) -> None:
+    def resize_tokens(self, size: int, known: int | None = None) -> None:
         """Give the language model ``size`` rows; new ones start at the mean of the old ones.
 
         A language model that has more rows already keeps them (padded vocabularies). Before
-        DeepSpeed takes the model, not after.
+        DeepSpeed takes the model, and before adapters, not after.
+
+        Args:
+            known: ids below this have learned rows; all rows by default. In a padded vocabulary the
+                rows of new tokens are there already, and nobody has trained them.
+
+        Raises:
+            ValueError: the model has adapters.
         """
+        if self.adapters is not None:
+            raise ValueError(
+                "the rows of a model with LoRA adapters cannot be resized: the adapters hold "
+                "copies of the rows of [IMG] and [/IMG]; resize first, then add_lora"
+            )
         old = len(self._token_weights()[0])
         if size > old:
             self.llm.resize_token_embeddings(size, mean_resizing=False)
-            layers: list[Any] = [self.get_input_embeddings(), self.get_output_embeddings()]
-            with torch.no_grad():
-                for layer in layers:
-                    layer.weight[old:] = layer.weight[:old].mean(dim=0)
-                    if getattr(layer, "bias", None) is not None:
-                        layer.bias[old:] = layer.bias[:old].mean(dim=0)
             self.config.llm_config = self.llm.config
+        known = min(old, old if known is None else known)
+        layers: list[Any] = [self.get_input_embeddings(), self.get_output_embeddings()]
+        stores = {id(layer.weight): layer.weight for layer in layers}
+        stores |= {id(b): b for b in (getattr(x, "bias", None) for x in layers) if b is not None}
+        with torch.no_grad():
+            for rows in stores.values():
+                if known < size:
+                    rows[known:size] = rows[:known].float().mean(dim=0)
+        self.apply_freezing()
+
+    def add_lora(self, **settings: Any) -> None:
+        """Low-rank adapters on the frozen language model: see :class:`.lora.LoraSettings`."""
+        self.adapters = lora.add(self, settings)
+        self.apply_freezing()
+
+    def merge_lora(self) -> None:
+        """Fold adapters and trained token rows into the language model, as if there were none."""
+        lora.merge(self)
+        self.adapters = None
         self.apply_freezing()
 
     def apply_freezing(self) -> None:
@@ -355,6 +365,9 @@ class ChatSearcherModel(PreTrainedModel):
         self.tower.requires_grad_(not self.config.freeze_tower).train(self.training)
         if self.average_tower is not None:
             self.average_tower.requires_grad_(False)
+        if self.adapters is not None:
+            lora.freeze_all_but_adapters(self.llm)
+            return
         if not self.config.freeze_llm:
             return
         self.llm.requires_grad_(False)
@@ -375,11 +388,22 @@ class ChatSearcherModel(PreTrainedModel):
         """As in ``transformers``; what is frozen stays frozen, and new averages start here."""
         wants_info = kwargs.pop("output_loading_info", False)
         load: Any = super().from_pretrained
+        source = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+        quantization.protect_small_parts(kwargs)
         model, info = load(*args, output_loading_info=True, **kwargs)
+        lora.load(model, source)
         if any(key.startswith("average_tower.") for key in info["missing_keys"]):
             model.average_tower.move(model.tower, 0.0)
         model.apply_freezing()
         return (model, info) if wants_info else model
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """As in ``transformers``; adapters go to files of their own, as PEFT writes them."""
+        if self.adapters is not None:
+            quantization.refuse_adapters(self)
+            state = kwargs.pop("state_dict", None)
+            kwargs["state_dict"] = lora.save(self, save_directory, state)
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
         # The language model and the Q-former look after themselves; open_clip has filled the tower.

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import BatchFeature, CLIPImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
 from chatsearcher.dialogue import Dialogue, Image, Part, Text, Turn
-from chatsearcher.model.batch import IGNORE, Batch, image_id_hash
+from chatsearcher.model.batch import IGNORE, Batch, Features, image_id_hash
 from chatsearcher.model.configuration import ChatSearcherConfig
 from chatsearcher.model.tokenizer import IMAGE_END, IMAGE_START, IMAGE_TOKEN, add_image_tokens
 
@@ -68,12 +68,17 @@ class Segment:
 
 @dataclass
 class EncodedImage:
-    """A picture of an encoded sample: its ``[IMG]`` stands at ``input_ids[start]``."""
+    """A picture of an encoded sample: its ``[IMG]`` stands at ``input_ids[start]``.
+
+    Where a cache of tower features is in use, ``key`` is the picture's there, and its features may
+    stand in the pixels' place.
+    """
 
     start: int
     id: str
     target: bool
-    pixels: PILImage | Tensor
+    pixels: PILImage | Tensor | Features
+    key: int | None = None
 
 
 @dataclass
@@ -123,9 +128,12 @@ class ChatSearcherProcessor(ProcessorMixin):
         cls, config: ChatSearcherConfig, tokenizer: PreTrainedTokenizerBase
     ) -> ChatSearcherProcessor:
         """The processor that fits a model: its picture size, mean, deviation and N."""
+        square = {"height": config.image_size, "width": config.image_size}
+        squash = config.image_resize == "squash"
         images = CLIPImageProcessor(
-            size={"shortest_edge": config.image_size},
-            crop_size={"height": config.image_size, "width": config.image_size},
+            size=square if squash else {"shortest_edge": config.image_size},
+            crop_size=square,
+            do_center_crop=not squash,
             image_mean=config.image_mean,
             image_std=config.image_std,
         )
@@ -258,7 +266,7 @@ class ChatSearcherProcessor(ProcessorMixin):
             return torch.zeros(0, 3, size["height"], size["width"])
         return self.image_processor(list(images), return_tensors="pt")["pixel_values"]
 
-    def stack_pixels(self, pixels: Sequence[PILImage | Tensor]) -> Tensor:
+    def stack_pixels(self, pixels: Sequence[PILImage | Tensor | Features]) -> Tensor:
         """Pictures, or pixels made before, all of one kind -> [I, 3, height, width]."""
         if pixels and isinstance(pixels[0], Tensor):
             return torch.stack(list(pixels))  # type: ignore[arg-type]

@@ -18,21 +18,27 @@ class VisionTower(nn.Module):
     """Pictures -> patch tokens and a pooled feature.
 
     A frozen tower stays in evaluation mode whatever ``train()`` says, so that its batch
-    normalisation keeps its statistics, and records no gradient.
+    normalisation keeps its statistics, and runs in inference mode.
 
     Attributes:
         token_dim: C, the width of the tokens.
         feature_dim: F, the width of the pooled feature.
     """
 
-    def __init__(self, config: ChatSearcherConfig) -> None:
+    def __init__(self, config: ChatSearcherConfig, device: str = "cpu") -> None:
         super().__init__()
         # cpu, although from_pretrained builds on the meta device: timm's towers hold tables that
         # are not in the state dict, and nothing would fill those again.
-        with torch.device("cpu"):
+        with torch.device(device):
             self.visual = build_visual(config.tower_config or {})
         self.frozen = config.freeze_tower
         self.layer = config.tower_layer
+        self.class_token = config.tower_class_token
+        if self.class_token and not has_class_token(self.visual):
+            raise ValueError(
+                "tower_class_token is on, but this tower has no class token; expected a vision "
+                "transformer with one; set it to False"
+            )
         self.feature_dim = int((config.tower_config or {})["embed_dim"])
         self.token_dim = token_dim(self.visual, self.layer)
         self.is_convolutional = not hasattr(
@@ -59,7 +65,7 @@ class VisionTower(nn.Module):
     def forward(self, pixels_I3hw: Tensor) -> tuple[Tensor, Tensor]:
         """[I, 3, height, width] -> tokens [I, P, C] of the chosen layer, pooled [I, F]."""
         wanted = [-1] if self.layer is None else [self.layer, -1]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with self._mode():
             visual: Any = self.visual
             output = visual.forward_intermediates(
                 self._prepare(pixels_I3hw),
@@ -67,21 +73,44 @@ class VisionTower(nn.Module):
                 # open_clip's ResNet has this flag the wrong way round: False skips the last stages
                 stop_early=self._has_bare_stages,
                 output_fmt="NCHW",
+                output_extra_tokens=self.class_token,
             )
-        tokens_ICyx = output["image_intermediates"][0]
-        return tokens_ICyx.flatten(2).transpose(1, 2), output["image_features"]
+            tokens_IPC = output["image_intermediates"][0].flatten(2).transpose(1, 2)
+            if self.class_token:
+                tokens_IPC = torch.cat([output["image_intermediates_prefix"][0], tokens_IPC], dim=1)
+        tokens_IPC, pooled_IF = _ordinary(tokens_IPC, output["image_features"])
+        return tokens_IPC, pooled_IF
 
     def pool(self, pixels_I3hw: Tensor) -> Tensor:
         """[I, 3, height, width] -> pooled [I, F] alone."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with self._mode():
             output = self.visual(self._prepare(pixels_I3hw))
-        return output[0] if isinstance(output, tuple) else output
+            pooled_IF = output[0] if isinstance(output, tuple) else output
+        return _ordinary(pooled_IF)[0]
+
+    def _mode(self) -> contextlib.AbstractContextManager[Any]:
+        """Inference mode for a frozen tower, but not under ZeRO-3, which fills weights in place."""
+        if not self.frozen:
+            return contextlib.nullcontext()
+        if self.is_parted:
+            return torch.no_grad()
+        return torch.inference_mode()
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether ZeRO-3 has parted the weights, so that every rank must run the tower."""
+        return any(hasattr(weight, "ds_id") for weight in self.parameters())
 
     def _prepare(self, pixels: Tensor) -> Tensor:
         pixels = pixels.to(next(self.visual.parameters()).dtype)
         if self.is_convolutional:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return pixels
+
+
+def _ordinary(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors of inference mode as ones that a backward pass may keep."""
+    return tuple(t.clone() if t.is_inference() else t for t in tensors)
 
 
 class AverageTower(Float32Module):
@@ -115,6 +144,12 @@ def build_visual(tower_config: dict[str, Any]) -> nn.Module:
     return _build_vision_tower(
         tower_config["embed_dim"], settings, tower_config.get("quick_gelu", False)
     )
+
+
+def has_class_token(visual: nn.Module) -> bool:
+    """Whether the tower puts tokens of its own before the patches."""
+    trunk = getattr(visual, "trunk", None)
+    return hasattr(visual, "class_embedding") or getattr(trunk, "num_prefix_tokens", 0) > 0
 
 
 def token_dim(visual: nn.Module, layer: int | None) -> int:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from safetensors.torch import load_file
 
+from chatsearcher.training import distribution
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -43,6 +45,16 @@ class LanguageModelSettings:
 
 
 @dataclass(frozen=True)
+class AdapterSettings:
+    """Low-rank adapters (PEFT) on a frozen language model; rank 0: none, all of it is trained."""
+
+    rank: int = 0
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("all-linear",)
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """How a new model is put together (see ``ChatSearcherConfig`` for what the words mean).
 
@@ -54,6 +66,7 @@ class ModelSettings:
     tower: str
     tokenizer: str | None = None
     tower_layer: int | None = None
+    tower_class_token: bool = False
     llm: LanguageModelSettings = field(default_factory=LanguageModelSettings)
     qformer: QFormerSettings = field(default_factory=QFormerSettings)
     query_tokens: int = 8
@@ -65,6 +78,7 @@ class ModelSettings:
     temperature: float = 0.07
     freeze_tower: bool = True
     freeze_llm: bool = False
+    lora: AdapterSettings = field(default_factory=AdapterSettings)
 
 
 def build_model(
@@ -78,6 +92,17 @@ def build_model(
     Raises:
         FileNotFoundError: the tower or the tokenizer is not there.
     """
+    model, processor = _build(settings, dtype)
+    lora = settings.lora
+    if lora.rank:
+        targets = "all-linear" if lora.targets == ("all-linear",) else lora.targets
+        model.add_lora(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=targets)
+    return model, processor
+
+
+def _build(
+    settings: ModelSettings, dtype: torch.dtype
+) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
     if settings.llm.pretrained or settings.qformer.pretrained or not _is_folder(settings.tower):
         return _from_public_parts(settings, dtype)
     from chatsearcher.model import ChatSearcherModel
@@ -167,14 +192,14 @@ def _processor(
 def _from_public_parts(
     settings: ModelSettings, dtype: torch.dtype
 ) -> tuple[ChatSearcherModel, ChatSearcherProcessor]:
-    from chatsearcher.model.assembly import from_public_parts
+    from chatsearcher.model.assembly import ChatSearcher
 
     if settings.llm.pretrained is None:
         raise ValueError(
             f"tower {settings.tower!r} with a new language model: give --model.llm.pretrained a "
             "causal language model, or --model.tower a folder that train/tower.py saved"
         )
-    return from_public_parts(
+    parts = ChatSearcher.from_parts(
         llm=settings.llm.pretrained,
         tower=settings.tower,
         qformer=settings.qformer.pretrained,
@@ -182,6 +207,9 @@ def _from_public_parts(
         dtype=dtype,
         **_common(settings),
     )
+    if distribution.is_main():
+        print(parts.report, flush=True)
+    return parts.model, parts.processor
 
 
 def _common(settings: ModelSettings) -> dict[str, Any]:
@@ -189,6 +217,7 @@ def _common(settings: ModelSettings) -> dict[str, Any]:
     qformer = settings.qformer
     return {
         "tower_layer": settings.tower_layer,
+        "tower_class_token": settings.tower_class_token,
         "qformer_config": {
             "hidden_size": qformer.hidden_size,
             "num_hidden_layers": qformer.layers,
@@ -228,17 +257,3 @@ def load_run(
         )
     model = ChatSearcherModel.from_pretrained(path, dtype=dtype)
     return model, ChatSearcherProcessor.from_pretrained(path)
-
-
-def export_run(folder: Path, out: Path) -> int:
-    """Write a finished run's model in bfloat16 with its processor; returns the size in bytes.
-
-    What must stay in float32 (the queue, the average of the key projection) does.
-
-    Raises:
-        FileNotFoundError: the run has not finished, or never began.
-    """
-    model, processor = load_run(folder, torch.bfloat16)
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
-    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_model, save_model
 
+from chatsearcher.training import elastic
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -34,6 +36,20 @@ def steps(run_dir: Path) -> list[int]:
     root = folder(run_dir)
     names = [_NAME.fullmatch(p.name) for p in root.iterdir()] if root.is_dir() else []
     return sorted(int(m.group(1)) for m in names if m)
+
+
+def newest(run_dir: Path) -> Path:
+    """The folder of a run's newest complete checkpoint.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    known = steps(run_dir)
+    if not known:
+        raise FileNotFoundError(
+            f"{run_dir} holds no checkpoint; expected a run's folder, e.g. runs/vicuna-7b/stage1"
+        )
+    return folder(run_dir) / f"step-{known[-1]:08d}"
 
 
 def random_state() -> dict[str, Any]:
@@ -90,6 +106,8 @@ def save(
     engine = is_engine(model)
     if engine:
         model.save_checkpoint(str(draft / "engine"), tag="state")
+        if accelerator.is_main_process:
+            elastic.save_buffers(model.module, draft)
     elif accelerator.is_main_process:
         save_model(accelerator.unwrap_model(model), str(draft / "model.safetensors"))
         _write_plain(optimiser.state_dict(), draft / "optimiser.pt")
@@ -112,22 +130,19 @@ def load(accelerator: Accelerator, model: Any, optimiser: Any, source: Any, run_
     """Put the newest checkpoint back in place; returns the number of finished steps (0: none).
 
     Raises:
-        ValueError: written by another number of ranks, or by another engine.
+        ValueError: written by another engine, or by another number of ranks and not yet made
+            universal (:mod:`chatsearcher.training.elastic`).
     """
-    known = steps(run_dir)
-    if not known:
+    if not steps(run_dir):
         return 0
-    path = folder(run_dir) / f"step-{known[-1]:08d}"
+    path = newest(run_dir)
     about = json.loads((path / "about.json").read_text(encoding="utf-8"))
-    if about["ranks"] != accelerator.num_processes:
-        raise ValueError(
-            f"{path} was written by {about['ranks']} ranks, this run has "
-            f"{accelerator.num_processes}; resume with as many, or start anew"
-        )
     if about["engine"] != is_engine(model):
         kind = "with" if about["engine"] else "without"
         raise ValueError(f"{path} was written {kind} DeepSpeed; resume the same way")
-    if about["engine"]:
+    if about["ranks"] != accelerator.num_processes:
+        elastic.load(model, path, accelerator.num_processes, about["ranks"])
+    elif about["engine"]:
         loaded, _ = model.load_checkpoint(str(path / "engine"), tag="state")
         if loaded is None:
             raise ValueError(f"DeepSpeed could not read {path / 'engine'}")
@@ -136,7 +151,8 @@ def load(accelerator: Accelerator, model: Any, optimiser: Any, source: Any, run_
         optimiser.load_state_dict(
             torch.load(path / "optimiser.pt", weights_only=True, map_location="cpu")
         )
-    rank = path / f"rank-{accelerator.process_index:05d}.pt"
+    # A rank that was not there before takes another's random state; only dropout draws from it.
+    rank = path / f"rank-{accelerator.process_index % about['ranks']:05d}.pt"
     state = torch.load(rank, weights_only=True, map_location="cpu")
     source.load_state_dict(state["source"])
     set_random_state(state["random"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from chatsearcher.training.settings import RunSettings
+from chatsearcher.training.settings import EngineSettings, RunSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,21 +38,37 @@ def uses_deepspeed(run: RunSettings) -> bool:
     return run.engine.deepspeed != "off"
 
 
-def deepspeed_config(run: RunSettings) -> dict[str, Any]:
-    """The engine's JSON with every ``"auto"`` filled in from the recipe.
+def zero_stage(engine: EngineSettings) -> int:
+    """The ZeRO stage that an engine runs with: that of its JSON where one is named.
 
     Raises:
-        FileNotFoundError: the JSON is not there; the message names the ones that are.
+        FileNotFoundError: the JSON is not there.
     """
-    named = run.engine.deepspeed not in ("auto", "on")
-    path = Path(run.engine.deepspeed) if named else CONFIG_FOLDER / f"zero{run.engine.zero}.json"
+    if engine.deepspeed in ("auto", "on", "off"):
+        return engine.zero
+    return int(_engine_json(engine).get("zero_optimization", {}).get("stage", 0))
+
+
+def _engine_json(engine: EngineSettings) -> dict[str, Any]:
+    named = engine.deepspeed not in ("auto", "on")
+    path = Path(engine.deepspeed) if named else CONFIG_FOLDER / f"zero{engine.zero}.json"
     if not path.is_file():
         known = ", ".join(str(p) for p in sorted(CONFIG_FOLDER.glob("*.json"))) or "none"
         raise FileNotFoundError(
             f"no DeepSpeed configuration at {path}; known: {known}. "
             "Give --engine.deepspeed a path to a JSON file, or run from a clone of the repository"
         )
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
+
+
+def deepspeed_config(run: RunSettings) -> dict[str, Any]:
+    """The engine's JSON with every ``"auto"`` filled in from the recipe.
+
+    Raises:
+        FileNotFoundError: the JSON is not there; the message names the ones that are.
+    """
+    config = _engine_json(run.engine)
     # The data source makes ready batches; DeepSpeed's own idea of a batch only feeds its counters.
     world = int(os.environ.get("WORLD_SIZE", 1))
     values = {

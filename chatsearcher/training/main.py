@@ -24,6 +24,8 @@ class Call:
 def parse(table: Registry, default: str, arguments: Sequence[str] | None = None) -> Call:
     """``--recipe NAME [--resume] [--dotted.override VALUE …]``.
 
+    ``--run-dir`` is another name of ``--run``, which torchrun takes for an option of its own.
+
     Raises:
         ValueError: an unknown recipe; the message offers the nearest known one.
     """
@@ -34,11 +36,14 @@ def parse(table: Registry, default: str, arguments: Sequence[str] | None = None)
     first.add_argument("--resume", action="store_true")
     # The deepspeed launcher passes the rank this way too; the environment already says it.
     first.add_argument("--local_rank", "--local-rank", type=int, default=-1)
+    first.add_argument("--run-dir")
     known, rest = first.parse_known_args(arguments)
+    if known.run_dir is not None:
+        rest += ["--run", known.run_dir]
     recipe = table[known.recipe]
     description = (
         f"Recipe {known.recipe!r}; choose with --recipe {{{','.join(table)}}}, continue a run with "
-        "--resume, and override any setting below."
+        "--resume, and override any setting below. Under torchrun say --run-dir instead of --run."
     )
     resolved = tyro.cli(type(recipe), default=recipe, args=rest, description=description)
     return Call(resolved, known.resume)
@@ -91,15 +96,50 @@ def stage2(arguments: Sequence[str] | None = None) -> None:
 
 
 def export(arguments: Sequence[str] | None = None) -> None:
-    """Write a run's model in bfloat16, as it is shipped."""
-    parser = argparse.ArgumentParser(description="A trained run as a checkpoint in bfloat16.")
+    """Write a run's model whole, in one precision, as it is shipped."""
+    parser = argparse.ArgumentParser(
+        description="A run as a checkpoint for use: whole safetensors shards, LoRA folded in."
+    )
     parser.add_argument("run", help="a run's folder, e.g. runs/nano/stage2")
     parser.add_argument("out", help="the checkpoint's folder")
+    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    parser.add_argument("--shard-size", default="5GB", help="the largest file, e.g. 5GB")
+    parser.add_argument(
+        "--checkpoint", action="store_true", help="the newest checkpoint, not the finished model"
+    )
+    parser.add_argument("--step", type=int, help="the checkpoint of this step")
     known = parser.parse_args(arguments)
-    from chatsearcher.training.build import export_run
+    _quiet()
+    import torch
+
+    from chatsearcher.training.export import export_run
 
     try:
-        size = export_run(Path(known.run), Path(known.out))
+        size = export_run(
+            Path(known.run),
+            Path(known.out),
+            getattr(torch, known.dtype),
+            known.shard_size,
+            known.step,
+            known.checkpoint,
+        )
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
     print(f"{known.out}: {size / 1e6:.1f} MB")
+
+
+def elastic(arguments: Sequence[str] | None = None) -> None:
+    """Make the newest checkpoint of a run readable by any number of ranks."""
+    parser = argparse.ArgumentParser(description="A checkpoint for any number of ranks.")
+    parser.add_argument("run", help="a run's folder, e.g. runs/vicuna-7b/stage1")
+    parser.add_argument("--workers", type=int, default=4, help="processes that read and write")
+    known = parser.parse_args(arguments)
+    _quiet()
+    from chatsearcher.training import checkpoints
+    from chatsearcher.training.elastic import make_universal
+
+    try:
+        folder = make_universal(checkpoints.newest(Path(known.run)), known.workers)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{folder}: go on with --resume on any number of ranks")

@@ -28,9 +28,17 @@ def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torc
     if not trainable:
         raise ValueError("the model has no trainable parameter; check what the recipe freezes")
     if settings.weight_decay:
+        # A vocabulary of which two rows are trained must not decay: the others have no gradient.
+        decaying = [p.ndim > 1 and not hasattr(p, "_only_image_rows") for p in trainable]
         groups = [
-            {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+            {
+                "params": [p for p, d in zip(trainable, decaying, strict=True) if d],
+                "weight_decay": settings.weight_decay,
+            },
+            {
+                "params": [p for p, d in zip(trainable, decaying, strict=True) if not d],
+                "weight_decay": 0.0,
+            },
         ]
     else:
         groups = [{"params": trainable, "weight_decay": 0.0}]

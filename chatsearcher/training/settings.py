@@ -38,10 +38,21 @@ class EngineSettings:
 
     Attributes:
         deepspeed: "auto" uses ZeRO stage ``zero`` when started by a launcher (or where ``zero`` is
-            above 0) and plain torch otherwise; "on" and "off" decide; a path names a JSON.
+            above 0) and plain torch otherwise; "on" and "off" decide; a path names a JSON, whose
+            own stage counts then.
         zero: ZeRO stage 0-3, one file each in ``ds_configs/``.
         precision: "bf16-autocast" keeps float32 parameters, "bf16" lets DeepSpeed keep bfloat16
             parameters and float32 master weights, "fp32" is for tests.
+        activation_checkpointing: keep each language model layer's input only, and compute the rest
+            again in the backward pass: a third more arithmetic in them, a fraction of the memory.
+        attention: "auto" (SDPA), "eager", "sdpa", "varlen" (torch's own flash kernel over packed
+            rows), "flash_attention_2", "flash_attention_3".
+        word_loss: "plain", or "chunked" or "liger", which never hold the logits of a whole batch;
+            "auto" chooses by vocabulary and device.
+        compile: compile each language model layer (torch.compile); not with ZeRO 3.
+        feature_cache: a folder for the features of a frozen tower, so that later epochs neither
+            decode pictures nor run it; empty turns it off.
+        feature_cache_gb: the most it takes on disk.
         threads: torch threads of the main process; 0 leaves torch's choice.
     """
 
@@ -49,6 +60,13 @@ class EngineSettings:
     zero: Literal[0, 1, 2, 3] = 0
     precision: Precision = "bf16-autocast"
     activation_checkpointing: bool = False
+    attention: Literal[
+        "auto", "eager", "sdpa", "varlen", "flash_attention_2", "flash_attention_3"
+    ] = "auto"
+    word_loss: Literal["auto", "plain", "chunked", "liger"] = "auto"
+    compile: bool = False
+    feature_cache: str = ""
+    feature_cache_gb: float = 100.0
     threads: int = 0
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file
 
-from chatsearcher.training import build, distribution, provenance
+from chatsearcher.training import build, distribution, efficiency, export, provenance
 from chatsearcher.training.loop import Outcome, train
 from chatsearcher.training.objectives import ChatSearcherObjective, held_out_hook
 from chatsearcher.training.recipes import TOWERS
@@ -31,15 +30,7 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
     from chatsearcher.training.tokenizer import tokenizer_for
 
     run_dir = Path(recipe.run)
-    before: TowerRecipe | None = TOWERS[recipe.start] if recipe.start else None
-    if before is not None and not _has_model(Path(before.run) / "model"):
-        if distribution.is_main():
-            print(f"training what {recipe.run} starts from: recipe {recipe.start}", flush=True)
-        if not train_tower(before, resume=True):
-            return False
     accelerator = distribution.build_accelerator(recipe)
-    if before is not None and accelerator.is_main_process:
-        shutil.copytree(Path(before.run) / "tokenizer", run_dir / "tokenizer", dirs_exist_ok=True)
     with accelerator.main_process_first():
         tokenizer = tokenizer_for(recipe.tokenizer, run_dir / "tokenizer")
     if accelerator.is_main_process:
@@ -47,14 +38,12 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
     config = recipe.tower.model_config(tokenizer)
     torch.manual_seed(recipe.seed)
     model = tower.CroppedClip(tower.build_clip(config))
-    if before is not None:
-        weights = load_file(Path(before.run) / "model" / "open_clip_model.safetensors")
-        weights["logit_scale"] = weights["logit_scale"].reshape(model.clip.logit_scale.shape)
-        model.clip.load_state_dict(weights)
-    held_out = dataclasses.replace(recipe.data, split="val", workers=0)
+    held_out = dataclasses.replace(
+        recipe.data, split="val", lessons=(), second=(), prelude=0, workers=0
+    )
     validation = build_contrastive_source(held_out, tokenizer, 0, 1, recipe.seed)
     group = recipe.data.group if recipe.data.kind == "world" else 1
-    hook = tower.group_accuracy_hook(_first(validation, recipe.validation), group)
+    hook = tower.held_out_hook(_first(validation, recipe.validation), group)
     outcome = train(
         recipe,
         model,
@@ -80,6 +69,7 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
 
 def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
     """Alignment. Where the recipe's own tower is missing, that is trained first."""
+    _check_data(recipe)
     if recipe.tower_recipe and not _has_model(Path(recipe.model.tower)):
         tower_recipe: TowerRecipe = TOWERS[recipe.tower_recipe]
         if Path(recipe.model.tower) != Path(tower_recipe.run) / "model":
@@ -103,6 +93,7 @@ def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
 
 def train_stage2(recipe: Stage2Recipe, resume: bool = False) -> bool:
     """Conversational instruction tuning of the model of ``recipe.start``."""
+    _check_data(recipe)
     accelerator = distribution.build_accelerator(recipe)
     model, processor = build.load_run(Path(recipe.start), _dtype(recipe))
     torch.manual_seed(recipe.seed)
@@ -121,19 +112,22 @@ def _train_stage(
     run_dir = Path(recipe.run)
     if accelerator.is_main_process:
         provenance.write(run_dir, recipe, accelerator.num_processes)
-    if recipe.engine.activation_checkpointing:
-        enable: Any = model.gradient_checkpointing_enable
-        enable()
-    outcome: Outcome = train(
-        recipe,
-        model,
-        ChatSearcherObjective(),
-        lambda rank, world: build_source(recipe.data, processor, rank, world, recipe.seed),
-        run_dir,
-        hooks=_held_out(recipe, processor),
-        resume=resume,
-        accelerator=accelerator,
-    )
+        export.describe(run_dir, model, processor)
+    with efficiency.engine_settings(
+        model, recipe.engine, accelerator.device, processor
+    ) as features:
+        outcome: Outcome = train(
+            recipe,
+            model,
+            ChatSearcherObjective(),
+            lambda rank, world: build_source(
+                recipe.data, processor, rank, world, recipe.seed, features
+            ),
+            run_dir,
+            hooks=_held_out(recipe, processor),
+            resume=resume,
+            accelerator=accelerator,
+        )
     if outcome.interrupted:
         return False
     if outcome.main:
@@ -164,6 +158,21 @@ def _held_out(recipe: StageRecipe, processor: ChatSearcherProcessor) -> list[Any
 def _first(source: Any, count: int) -> list[Any]:
     stream = iter(source)
     return [next(stream) for _ in range(count)]
+
+
+def _check_data(recipe: StageRecipe) -> None:
+    """Say that data are missing before gigabytes of weights are loaded on every rank."""
+    from chatsearcher.data.sources import reads_files
+
+    for name, source in recipe.data.sources.items():
+        if source.path is None or not reads_files(source):
+            continue
+        if not Path(source.path).exists():
+            raise FileNotFoundError(
+                f"source {name!r} of the recipe reads {source.path}, which is not there; make it "
+                f"as docs/data.md says, or give --data.sources.{name}.path (the sets of real "
+                "pictures: CHATSEARCHER_IMAGES names their folder)"
+            )
 
 
 def _dtype(recipe: StageRecipe) -> torch.dtype:

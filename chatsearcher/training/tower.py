@@ -28,35 +28,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TowerSettings:
-    """A CLIP of open_clip: ModifiedResNet for pictures, a causal transformer for words.
+    """A CLIP of open_clip: any timm network for pictures, a causal transformer for words.
 
     Attributes:
-        layers: residual blocks of the four stages.
-        width: channels of the first stage; the last has 32 times as many.
+        timm_model: timm's name of the network; ``chatsearcher_nano`` is our own.
+        pool: how it pools (timm's names; ``latents`` for our own).
         embedding_dim: the common space of pictures and words.
         context: the longest text in tokens.
     """
 
     image_size: int = 96
-    layers: tuple[int, int, int, int] = (1, 1, 1, 1)
-    width: int = 32
+    timm_model: str = "chatsearcher_nano"
+    pool: str = "latents"
     embedding_dim: int = 256
     text_layers: int = 3
     text_width: int = 192
     text_heads: int = 3
     context: int = 64
 
+    def vision_config(self) -> dict[str, Any]:
+        """open_clip's ``vision_cfg``: all that is known before there is a vocabulary."""
+        return {
+            "image_size": self.image_size,
+            "timm_model_name": self.timm_model,
+            "timm_model_pretrained": False,
+            "timm_pool": self.pool,
+            "timm_proj": "",
+        }
+
     def model_config(self, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         """open_clip's model configuration for this tower and that vocabulary."""
         return {
             "embed_dim": self.embedding_dim,
             "nonscalar_logit_scale": True,  # DeepSpeed's broadcast cannot view a scalar as bytes
-            "vision_cfg": {
-                "image_size": self.image_size,
-                "layers": list(self.layers),
-                "width": self.width,
-                "patch_size": None,
-            },
+            "vision_cfg": self.vision_config(),
             "text_cfg": {
                 "context_length": self.context,
                 "vocab_size": len(tokenizer),
@@ -141,9 +146,12 @@ class ContrastiveObjective:
     def __call__(self, model: nn.Module, batch: ContrastiveBatch) -> StepResult:
         images, texts, scale = model(batch.pixel_values, batch.input_ids)
         images, texts = images.float(), texts.float()
-        loss = self._loss(images, texts, scale.float())
+        blocks = list(batch.blocks)
+        pairs = list(zip(images.split(blocks), texts.split(blocks), strict=True))
+        losses = [self._loss(seen, said, scale.float()) * len(seen) for seen, said in pairs]
+        loss = torch.stack(losses).sum() / len(images)
         with torch.no_grad():
-            right = (texts @ images.T).argmax(1) == torch.arange(len(texts), device=texts.device)
+            right = torch.cat([_best(said @ seen.T) for seen, said in pairs])
         return StepResult(
             loss=loss,
             metrics={"retrieval_accuracy": right.float().mean(), "logit_scale": scale.detach()},
@@ -152,26 +160,32 @@ class ContrastiveObjective:
         )
 
 
-def group_accuracy_hook(
+def _best(scores: torch.Tensor) -> torch.Tensor:
+    """[P, P] -> [P]: whether each row is highest on the diagonal."""
+    return scores.argmax(1) == torch.arange(len(scores), device=scores.device)
+
+
+def held_out_hook(
     batches: list[ContrastiveBatch], group: int
 ) -> Callable[[nn.Module, int], dict[str, float]]:
     """Evaluation on held-out pairs: text -> picture in the batch, and within each hard group."""
 
     def evaluate(model: nn.Module, step: int) -> dict[str, float]:
         device = next(model.parameters()).device
-        hits = {"val_recall_at_1": 0.0, "val_in_group": 0.0}
-        total = 0
+        found: list[torch.Tensor] = []
+        in_group: list[torch.Tensor] = []
         for batch in batches:
             batch = batch.to(device)
             images, texts, _ = model(batch.pixel_values, batch.input_ids)
             scores = texts @ images.T
             rows = torch.arange(len(scores), device=device)
-            hits["val_recall_at_1"] += float((scores.argmax(1) == rows).sum())
             outside = rows[:, None] // group != rows[None] // group
-            best = scores.masked_fill(outside, -torch.inf).argmax(1)
-            hits["val_in_group"] += float((best == rows).sum())
-            total += len(scores)
-        return {name: value / max(1, total) for name, value in hits.items()}
+            found.append(_best(scores))
+            in_group.append(_best(scores.masked_fill(outside, -torch.inf)))
+        return {
+            "val_recall_at_1": float(torch.cat(found).float().mean()),
+            "val_in_group": float(torch.cat(in_group).float().mean()),
+        }
 
     return evaluate
 

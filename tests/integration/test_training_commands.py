@@ -26,9 +26,9 @@ SMALL = shlex.split("""
 TOWER = shlex.split("""
 --tokenizer.vocab-size 320 --tokenizer.sources.pairs.count 4
 --tokenizer.sources.documents.count 2 --tokenizer.sources.conversations.count 2
---tower.image-size 32 --tower.width 8 --tower.embedding-dim 16 --tower.text-layers 1
---tower.text-width 16 --tower.text-heads 2 --data.batch 8 --data.image-size 32
---optimiser.steps 3""")
+--tower.image-size 32 --tower.embedding-dim 16 --tower.text-layers 1
+--tower.text-width 16 --tower.text-heads 2 --data.lessons kinds --data.second kinds --data.batch 40
+--data.image-size 32 --optimiser.steps 3""")
 MODEL = shlex.split("""--model.llm.hidden-size 32 --model.llm.layers 1 --model.llm.heads 2
 --model.llm.intermediate-size 48 --model.qformer.hidden-size 16 --model.qformer.layers 1
 --model.qformer.heads 2 --model.qformer.intermediate-size 24 --model.query-tokens 2
@@ -54,7 +54,7 @@ def folder(tmp_path_factory) -> Path:
     """With a finished tower."""
     made = tmp_path_factory.mktemp("runs")
     with threads_restored():
-        main.tower(["--run", str(made / "tower"), "--recipe", "nano-tower-base", *TOWER, *SMALL])
+        main.tower(["--run", str(made / "tower"), "--recipe", "nano-tower", *TOWER, *SMALL])
     return made
 
 
@@ -129,9 +129,40 @@ def test_stage_2_goes_on_from_stage_1(undisturbed):
     assert not any(name.startswith("tower.") for name in moved)
 
 
+FURTHER = {
+    "nano-questions": [],
+    # Its own settings but for the engine, which here is plain torch, and the pictures.
+    "vicuna-7b-llava665k": shlex.split("""--engine.deepspeed off --engine.precision fp32
+    --data.sources.llava.kind world-questions --data.sources.llava.path None --data.batch 8"""),
+}
+
+
+@pytest.mark.parametrize("recipe", FURTHER)
+def test_further_tuning_reads_pictures_and_learns_words_alone(undisturbed, recipe):
+    """The paper's section 5.4: questions about shown pictures, answered in words."""
+    run = undisturbed / recipe
+    words = ["--recipe", recipe, "--run-dir", str(run), "--start", str(undisturbed / "stage1")]
+    words += ["--optimiser.steps", "2", "--data.image-size", "32", *FURTHER[recipe]]
+    with threads_restored():
+        main.stage2([*words, *SMALL, "--validation", "0"])
+    rows = [json.loads(line) for line in losses_so_far(run)]
+    assert [row["step"] for row in rows] == [1, 2]
+    for row in rows:
+        assert row["text_loss"] > 0
+        assert row.get("image_loss") is None
+    assert (run / "model" / "config.json").is_file()
+
+
 def test_stage_2_without_a_finished_stage_1_says_what_to_do(tmp_path):
     with pytest.raises(SystemExit, match=r"no finished model in .*train stage 1 first"):
         main.stage2(["--run", str(tmp_path / "run"), "--start", str(tmp_path)])
+
+
+def test_missing_data_are_named_before_weights_are_looked_for(tmp_path):
+    words = ["--recipe", "vicuna-7b", "--data.sources.cc3m.path", str(tmp_path)]
+    words += ["--data.sources.mmc4.path", str(tmp_path / "none")]
+    with pytest.raises(SystemExit, match=r"'mmc4' .*none, which is not there; .*docs/data\.md"):
+        main.stage1(words)
 
 
 def test_a_missing_tower_names_the_command_that_makes_it(tmp_path):

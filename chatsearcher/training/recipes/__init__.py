@@ -11,11 +11,11 @@ from chatsearcher.registry import Registry
 _NANO = "chatsearcher.training.recipes.nano"
 _REAL = "chatsearcher.training.recipes.real"
 _PAPER = "chatsearcher.training.recipes.vicuna"
+_FULL = "chatsearcher.training.recipes.full_size"
 
 TOWERS = Registry(
     "tower recipe",
     {
-        "nano-tower-base": f"{_NANO}:TOWER_BASE",
         "nano-tower": f"{_NANO}:TOWER",
         "nano-real-tower": f"{_REAL}:TOWER",
     },
@@ -27,6 +27,8 @@ STAGE1 = Registry(
         "nano-short": f"{_NANO}:SHORT_STAGE1",
         "nano-real": f"{_REAL}:STAGE1",
         "vicuna-7b": f"{_PAPER}:STAGE1",
+        "vicuna-7b-lora": f"{_FULL}:LORA_STAGE1",
+        "qwen3-4b-siglip2": f"{_FULL}:QWEN_STAGE1",
     },
 )
 STAGE2 = Registry(
@@ -34,7 +36,11 @@ STAGE2 = Registry(
     {
         "nano": f"{_NANO}:STAGE2",
         "nano-short": f"{_NANO}:SHORT_STAGE2",
+        "nano-questions": f"{_NANO}:QUESTIONS",
         "nano-real": f"{_REAL}:STAGE2",
         "vicuna-7b": f"{_PAPER}:STAGE2",
+        "vicuna-7b-llava665k": f"{_FULL}:LLAVA665K",
+        "vicuna-7b-lora": f"{_FULL}:LORA_STAGE2",
+        "qwen3-4b-siglip2": f"{_FULL}:QWEN_STAGE2",
     },
 )

@@ -9,21 +9,25 @@ from chatsearcher.training.build import ModelSettings
 from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
-# First scenes that differ in one attribute; what a tower sees last are the kinds, so half of the
-# second training's words name nothing else.
-TOWER_BASE = TowerRecipe(
-    run="runs/nano/tower-base",
-    optimiser=OptimiserSettings(
-        steps=1000, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), weight_decay=0.05
-    ),
-    log=LogSettings(every=20, save_every=250, evaluate_every=250),
-    data=ContrastiveConfig(kind="world", batch=128, group=4, workers=1, prefetch=8),
-)
-TOWER = replace(
-    TOWER_BASE,
+# What is easy to see first, from unrelated scenes; then look-alikes that differ in one attribute,
+# beside lessons on what whole sentences teach a small network last: shapes, then patterns and
+# settings.
+TOWER = TowerRecipe(
     run="runs/nano/tower",
-    start="nano-tower-base",
-    data=replace(TOWER_BASE.data, short=True),
+    optimiser=OptimiserSettings(
+        steps=3400, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
+    ),
+    log=LogSettings(every=20, save_every=400, evaluate_every=200),
+    data=ContrastiveConfig(
+        batch=128,
+        group=4,
+        prelude=250,
+        lessons=("kinds", "kinds"),
+        turn=1470,
+        second=("patterns", "settings"),
+        workers=1,
+        prefetch=8,
+    ),
 )
 
 # Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.
@@ -34,10 +38,9 @@ STAGE1 = Stage1Recipe(
     model=ModelSettings(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
-        tower_layer=3,
         retrieval_weight=4.0,
     ),
-    optimiser=OptimiserSettings(steps=450, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=600, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
@@ -54,7 +57,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=700, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=2600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
@@ -65,6 +68,16 @@ STAGE2 = Stage2Recipe(
         workers=1,
         prefetch=8,
     ),
+)
+
+# The paper's further tuning for visual conversation (section 5.4), in miniature: stage 2 goes on
+# with questions about shown pictures alone.
+QUESTIONS = replace(
+    STAGE2,
+    run="runs/nano-questions/stage2",
+    start=STAGE2.run,
+    optimiser=replace(STAGE2.optimiser, steps=200, learning_rate=3e-4, warmup=20),
+    data=replace(STAGE2.data, sources={"questions": SourceConfig("world-questions", 32)}),
 )
 
 # For comparisons: at most 15 minutes a run on two cores, with the tower and tokenizer of nano.

@@ -51,7 +51,6 @@ STAGE1 = Stage1Recipe(
     model=ModelSettings(
         tower="runs/nano-real/tower/model",
         tokenizer="runs/nano-real/tower/tokenizer",
-        tower_layer=3,
         retrieval_weight=4.0,
     ),
     optimiser=OptimiserSettings(

@@ -19,12 +19,9 @@ class TowerRecipe(RunSettings):
         run: the run's folder; the tower is saved in its ``model/``, the language model's tokenizer
             in its ``tokenizer/``.
         validation: batches of held-out pairs for the evaluation hook.
-        start: a tower recipe whose tower and tokenizer this one goes on from; it is trained first
-            where its run is missing.
     """
 
     run: str
-    start: str | None = None
     tower: TowerSettings = field(default_factory=TowerSettings)
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     data: ContrastiveConfig = field(default_factory=ContrastiveConfig)

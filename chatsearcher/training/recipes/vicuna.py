@@ -16,6 +16,7 @@ _LOG = LogSettings(every=10, save_every=1000, keep=2)
 
 STAGE1 = Stage1Recipe(
     run="runs/vicuna-7b/stage1",
+    validation=0,  # the sets have no held-out split
     engine=_ENGINE,
     log=_LOG,
     optimiser=OptimiserSettings(
@@ -27,7 +28,10 @@ STAGE1 = Stage1Recipe(
         clip=1.0,  # not printed
     ),
     model=ModelSettings(
-        tower="ViT-L-14-quickgelu/openai",
+        tower="ViT-L-14/openai",
+        # Not printed; as BLIP-2 fed this Q-former: the last layer but one, class token included.
+        tower_layer=-2,
+        tower_class_token=True,
         llm=LanguageModelSettings(pretrained="lmsys/vicuna-7b-v1.5"),
         qformer=QFormerSettings(
             pretrained="weights/blip2_pretrained_vitL.pth",
@@ -55,11 +59,13 @@ STAGE1 = Stage1Recipe(
         length=2048,  # not printed
         image_size=224,
         workers=4,
+        reader="stream",  # 3.3 and 7.3 million records
     ),
 )
 
 STAGE2 = Stage2Recipe(
     run="runs/vicuna-7b/stage2",
+    validation=0,
     start="runs/vicuna-7b/stage1",
     engine=_ENGINE,
     log=_LOG,
@@ -74,9 +80,9 @@ STAGE2 = Stage2Recipe(
     data=DataConfig(
         # In proportion to their sizes: 150k, 10k, 10k.
         sources={
-            "llava": SourceConfig("shard-dialogues", 15, path="data/llava-150k"),
-            "instructpix2pix": SourceConfig("modifications", 1, path="data/instructpix2pix"),
-            "chatsearch": SourceConfig("shard-dialogues", 1, path="data/chatsearch"),
+            "llava": SourceConfig("shard-conversations", 15, path="data/llava-150k"),
+            "instructpix2pix": SourceConfig("shard-conversations", 1, path="data/instructpix2pix"),
+            "chatsearch": SourceConfig("shard-conversations", 1, path="data/chatsearch"),
         },
         batch=64,
         length=2048,  # not printed

@@ -8,8 +8,10 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from chatsearcher.model import Batch
-from chatsearcher.model.assembly import from_public_parts, read_qformer, read_tower
+from chatsearcher.model.assembly import ChatSearcher
+from chatsearcher.model.qformer_weights import read_qformer
 from chatsearcher.model.tower import build_visual
+from chatsearcher.model.tower_weights import read_tower
 from tests.fixtures.tiny import seeing_model, tiny_tokenizer
 
 TOWER = {
@@ -100,7 +102,7 @@ def test_parts_keep_their_weights(tmp_path, source, kind):
         qformer = tmp_path / "blip2"
         qformer.mkdir()
         save_file(transformers_names(source), qformer / "model.safetensors")
-    model, processor = from_public_parts(
+    model, processor, _ = ChatSearcher.from_parts(
         str(tmp_path / "llm"), str(tmp_path / "tower"), str(qformer), embedding_dim=12
     )
     model.eval()
@@ -124,11 +126,15 @@ def test_parts_keep_their_weights(tmp_path, source, kind):
 
 def test_a_qformer_of_another_width_is_refused_with_the_remedy(tmp_path, source):
     save_language_model(tmp_path / "llm")
+    for weights in (tmp_path / "llm").glob("*.safetensors"):
+        weights.unlink()  # said before the language model is loaded
     save_tower(tmp_path / "tower")
     other = seeing_model(qformer_config=QFORMER)  # its tower is 32 wide
     torch.save(lavis_names(other), tmp_path / "q.pth")
     with pytest.raises(ValueError, match=r"width 32, the tower's have 16.*blip2_pretrained_vitL"):
-        from_public_parts(str(tmp_path / "llm"), str(tmp_path / "tower"), str(tmp_path / "q.pth"))
+        ChatSearcher.from_parts(
+            str(tmp_path / "llm"), str(tmp_path / "tower"), str(tmp_path / "q.pth")
+        )
 
 
 def test_a_file_without_a_qformer(tmp_path):
@@ -146,7 +152,9 @@ def test_a_qformer_with_a_hole_is_refused(tmp_path, source):
     del weights["Qformer.bert.encoder.layer.1.output_query.dense.bias"]
     torch.save(weights, tmp_path / "q.pth")
     with pytest.raises(ValueError, match="does not fit: missing"):
-        from_public_parts(str(tmp_path / "llm"), str(tmp_path / "tower"), str(tmp_path / "q.pth"))
+        ChatSearcher.from_parts(
+            str(tmp_path / "llm"), str(tmp_path / "tower"), str(tmp_path / "q.pth")
+        )
 
 
 def test_an_unknown_tower():

@@ -34,6 +34,15 @@ def test_each_stage_has_its_json(stage):
     assert config["zero_optimization"]["stage"] == stage
 
 
+@pytest.mark.parametrize("path", sorted(distribution.CONFIG_FOLDER.glob("*.json")), ids=str)
+def test_a_named_json_says_which_stage_it_is(path):
+    engine = EngineSettings(deepspeed=str(path), zero=0)
+    assert distribution.zero_stage(engine) == int(path.name[len("zero")])
+    offloads = "offload_optimizer" in json.loads(path.read_text())["zero_optimization"]
+    assert offloads == ("offload" in path.name)
+    assert distribution.zero_stage(EngineSettings(zero=2)) == 2
+
+
 def test_a_missing_json_names_those_that_are_there(tmp_path):
     run = RunSettings(engine=EngineSettings(deepspeed=str(tmp_path / "zero9.json")))
     with pytest.raises(FileNotFoundError, match=r"zero9\.json; known: .*zero3\.json"):

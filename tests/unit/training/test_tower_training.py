@@ -12,7 +12,7 @@ from chatsearcher.training.tower import (
     CroppedClip,
     TowerSettings,
     build_clip,
-    group_accuracy_hook,
+    held_out_hook,
     save_clip,
 )
 
@@ -27,7 +27,7 @@ def tokenizer():
 @pytest.fixture
 def config(tokenizer):
     settings = TowerSettings(
-        image_size=32, width=8, embedding_dim=12, text_layers=2, text_width=16, text_heads=2
+        image_size=32, embedding_dim=12, text_layers=2, text_width=16, text_heads=2
     )
     return settings.model_config(tokenizer)
 
@@ -85,6 +85,7 @@ class FakeBatch:
     pixel_values = torch.zeros(4, 3, 2, 2)
     input_ids = torch.zeros(4, 5, dtype=torch.long)
     keys = ("a", "b", "c", "d")
+    blocks: tuple[int, ...] = (4,)
 
     def to(self, device):
         return self
@@ -98,10 +99,21 @@ def test_equal_vectors_cost_the_logarithm_of_the_batch():
     assert result.tokens == 20
 
 
+def test_blocks_are_contrasted_within_themselves():
+    torch.manual_seed(0)
+    images, texts = (torch.nn.functional.normalize(torch.randn(4, 8), dim=-1) for _ in range(2))
+    batch = FakeBatch()
+    batch.blocks = (1, 3)
+    whole = ContrastiveObjective()(Fixed(images, texts), batch)
+    batch.blocks = (3,)
+    rest = ContrastiveObjective()(Fixed(images[1:], texts[1:]), batch)
+    assert float(whole.loss.detach()) == pytest.approx(0.75 * float(rest.loss.detach()))
+
+
 def test_the_hook_counts_hits_in_the_batch_and_in_the_group():
     images = torch.eye(4)
     texts = torch.eye(4)[[2, 1, 2, 2]]  # 1 and 2 right; 0 wrong outside its group, 3 inside it
-    figures = group_accuracy_hook([FakeBatch()], 2)(Fixed(images, texts), 0)
+    figures = held_out_hook([FakeBatch()], 2)(Fixed(images, texts), 0)
     # in its group {0, 1} text 0 scores 0 against 0: the first of equals, itself
     assert figures == {"val_recall_at_1": 0.5, "val_in_group": 0.75}
 
