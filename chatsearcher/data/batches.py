@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL.Image import new as new_picture
 
 from chatsearcher.data import packing
 from chatsearcher.data.collate import collate
+from chatsearcher.data.feature_cache import FeatureCache, feature_key
 from chatsearcher.data.mixing import Mix, rank_slice
 from chatsearcher.data.records import BrokenRecord, DataConfig, Record, Remark
 from chatsearcher.data.sources import Source, build
@@ -45,8 +47,11 @@ class MixedBatches:
         rank: int,
         world_size: int,
         seed: int,
+        features: FeatureCache | None = None,
+        sources: Mapping[str, Source] | None = None,
     ) -> None:
         self.config = config
+        self.features = features
         self.processor = processor
         self.rank = rank
         self.world_size = world_size
@@ -57,7 +62,7 @@ class MixedBatches:
                 f"a global batch of {self.batch} items cannot be shared by {world_size} ranks; "
                 "raise the sources' counts or data.batch"
             )
-        self.sources: dict[str, Source] = {
+        self.sources: Mapping[str, Source] = sources or {
             name: build(source, seed, config.image_size) for name, source in config.sources.items()
         }
 
@@ -78,7 +83,8 @@ class MixedBatches:
         if not samples:
             # One row of special tokens without a loss: this rank still takes part in the step.
             samples = [self.processor.encode_segments([], key=f"step {step}: nothing readable")]
-        made = collate(samples, self.processor, self.config.length, self.config.pack)
+        cached = self.features is not None
+        made = collate(samples, self.processor, self.config.length, self.config.pack, cached)
         return Made(made, tuple(remarks))
 
     def _sample(self, name: str, record: Record, remarks: list[Remark]) -> EncodedSample:
@@ -86,7 +92,16 @@ class MixedBatches:
             sample = self._dialogue(name, record.key, record.content, remarks)
         else:
             sample = self._encode(interleaved(record.content), record.key)
+        if self.features is not None:
+            with_features(sample, self.features, self._namespace(name))
         return with_pixels(sample, record)
+
+    def _namespace(self, name: str) -> str:
+        """Where a source's pictures come from: their ids are unique there only."""
+        source = self.config.sources[name]
+        if source.path is None:
+            return f"world at {self.config.image_size} px"
+        return f"{Path(source.path).resolve()}\0{source.split}"  # splits may use a key twice
 
     def _dialogue(
         self, name: str, key: str, dialogue: Dialogue, remarks: list[Remark]
@@ -144,6 +159,14 @@ def with_pixels(sample: EncodedSample, record: Record) -> EncodedSample:
     return sample
 
 
+def with_features(sample: EncodedSample, features: FeatureCache, namespace: str) -> None:
+    """Give pictures that are to be decoded their keys, and their features where they are known."""
+    for image in sample.images:
+        if image.pixels is _BLANK:
+            image.key = feature_key(namespace, image.id)
+            image.pixels = features.get(image.key) or image.pixels
+
+
 def identity(config: Any, seed: int) -> str:
     """A short hash of what decides the batches: going on with another would be another run.
 
@@ -152,5 +175,7 @@ def identity(config: Any, seed: int) -> str:
     values = asdict(config)
     for name in ("workers", "prefetch"):
         values.pop(name)
+    if values.get("reader") == "indexed":
+        values.pop("reader")  # runs begun before there was another go on
     text = json.dumps([values, seed], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

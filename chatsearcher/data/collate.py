@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from chatsearcher.data.packing import cut, pack_rows
-from chatsearcher.model.batch import IGNORE, Batch, image_id_hash
+from chatsearcher.model.batch import IGNORE, Batch, Features, KnownFeatures, image_id_hash
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-    from chatsearcher.model.processing import ChatSearcherProcessor, EncodedSample
+    from chatsearcher.model.processing import ChatSearcherProcessor, EncodedImage, EncodedSample
 
 
 def collate(
@@ -22,6 +22,7 @@ def collate(
     processor: ChatSearcherProcessor,
     length: int | None = None,
     pack: bool = True,
+    cached: bool = False,
 ) -> Batch:
     """Samples -> rows of tokens, without attention from one sample to another.
 
@@ -33,6 +34,7 @@ def collate(
         length: tokens of a row at most; None takes the longest sample's.
         pack: several samples a row, in as few rows of at most ``length`` as they fill, all of one
             width; False gives each its own row and pads to the longest.
+        cached: some pictures may be features from a cache, and the others are to be kept there.
 
     Raises:
         ValueError: ``length`` is too small for a picture.
@@ -72,24 +74,39 @@ def collate(
 
     images = [(number, image) for number, piece in enumerate(pieces) for image in piece.images]
     where = [(places[n][0], places[n][1] + image.start) for n, image in images]
+    known = [isinstance(image.pixels, Features) for _, image in images]
+    unread = [i.pixels for (_, i), found in zip(images, known, strict=True) if not found]
     return Batch(
         input_ids=ids,
         position_ids=positions,
         segment_ids=segments,
         labels=labels,
-        pixel_values=_pixel_values([image.pixels for _, image in images], processor),
+        pixel_values=_pixel_values(unread, processor),
         image_positions=torch.tensor(where, dtype=torch.long).view(-1, 2),
         image_ids=torch.tensor([image_id_hash(i.id) for _, i in images], dtype=torch.long),
         image_targets=torch.tensor([i.target for _, i in images], dtype=torch.bool),
         keys=[sample.key for sample in samples],
+        known=_known_features([image for _, image in images]) if cached else None,
+    )
+
+
+def _known_features(images: Sequence[EncodedImage]) -> KnownFeatures:
+    found = [(n, i.pixels) for n, i in enumerate(images) if isinstance(i.pixels, Features)]
+    other = [i.key for i in images if not isinstance(i.pixels, Features)]
+    none = torch.zeros(0)
+    return KnownFeatures(
+        places=torch.tensor([place for place, _ in found], dtype=torch.long),
+        tokens=torch.stack([each.tokens_PC for _, each in found]) if found else none,
+        pooled=torch.stack([each.pooled_F for _, each in found]) if found else none,
+        keys=torch.tensor([-1 if key is None else key for key in other], dtype=torch.long),
     )
 
 
 def _pixel_values(
-    pictures: Sequence[PILImage | Tensor], processor: ChatSearcherProcessor
+    pictures: Sequence[PILImage | Tensor | Features], processor: ChatSearcherProcessor
 ) -> Tensor:
     """[I, 3, height, width]; pictures that are tensors have been normalised before."""
-    decoded = [picture for picture in pictures if not isinstance(picture, Tensor)]
+    decoded: list[Any] = [picture for picture in pictures if not isinstance(picture, Tensor)]
     if len(decoded) == len(pictures):
         return processor.pixel_values(decoded)
     fresh = iter(processor.pixel_values(decoded))

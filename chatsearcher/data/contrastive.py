@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Protocol
 
 import torch
@@ -24,7 +23,7 @@ from chatsearcher.data.mixing import Mix, rank_slice
 from chatsearcher.data.records import BrokenRecord, ContrastiveConfig, Remark
 from chatsearcher.data.shard_sources import ShardPairs
 from chatsearcher.model.configuration import CLIP_MEAN, CLIP_STD
-from chatsearcher.world import pictures, streams
+from chatsearcher.world import blocks, pictures, streams
 
 _REDRAWN = 1 << 40
 """Draws that replace others come from beyond this index, which no run reaches."""
@@ -40,12 +39,14 @@ class ContrastiveBatch:
         input_ids: [P, L], ``<s> words </s>``, padded at the right to the longest.
         attention_mask: [P, L], 1 where there are words, 0 where there is padding.
         keys: the pictures' ids, for error messages.
+        blocks: how many pairs, from the first on, are contrasted with each other; their sum is P.
     """
 
     pixel_values: Tensor
     input_ids: Tensor
     attention_mask: Tensor
     keys: list[str]
+    blocks: tuple[int, ...]
 
     def to(
         self,
@@ -59,6 +60,7 @@ class ContrastiveBatch:
             self.input_ids.to(device, non_blocking=non_blocking),
             self.attention_mask.to(device, non_blocking=non_blocking),
             list(self.keys),
+            self.blocks,
         )
 
 
@@ -100,10 +102,6 @@ class WorldGroups:
 
     def group(self, index: int) -> list[Pair]:
         config = self.config
-        if config.short:
-            index, odd = divmod(index, 2)
-            if odd:
-                return self._short(index)
         key, those = next(streams.hard_pairs(config.split, self.seed, index, config.group))
         if len(those) < self.size:
             raise BrokenRecord(key, f"only {len(those)} of {self.size} scenes are in this split")
@@ -112,17 +110,10 @@ class WorldGroups:
             for picture, words in those
         ]
 
-    def _short(self, index: int) -> list[Pair]:
-        """Pictures of unrelated scenes; no two of a batch share their kinds."""
-        stream = streams.short_pairs(self.config.split, self.seed, index * self.size)
-        pairs = []
-        for _, (picture, words) in islice(stream, self.size):
-            scene, _ = pictures.parse(picture)
-            kinds = " ".join(sorted(thing.kind for thing in scene.things))
-            pairs.append(Pair(picture, words, frozenset((scene.key, words.casefold(), kinds))))
-        if len(set.union(*(set(pair.marks) for pair in pairs))) < 3 * self.size:
-            raise BrokenRecord(f"short/{self.config.split}/{index}", "two pairs share their kinds")
-        return pairs
+    def lesson(self, name: str, index: int) -> list[Pair]:
+        """A block whose words name one thing alone."""
+        those = blocks.block(name, self.seed, index)  # type: ignore[arg-type]
+        return [Pair(picture, words, frozenset()) for picture, words in those]
 
     def load(self, picture: str, index: int) -> PILImage:
         return pictures.load(picture, self.config.image_size)
@@ -203,12 +194,23 @@ class ContrastiveBatches:
         self.groups: PairGroups = (
             WorldGroups(config, seed) if config.kind == "world" else ShardGroups(config, seed)
         )
-        self.number, rest = divmod(config.batch, self.groups.size)
-        if rest or self.number < world_size:
+        if config.lessons and (config.kind != "world" or blocks.LENGTH % world_size):
             raise ValueError(
-                f"a batch of {config.batch} pairs in groups of {self.groups.size} cannot be shared "
-                f"by {world_size} ranks; expected a multiple of the group, at least one group each"
+                f"lessons={config.lessons} with kind={config.kind!r} and {world_size} ranks; "
+                f"lessons are the world's, and their {blocks.LENGTH} pictures are shared evenly"
             )
+        taught = len(config.lessons) * blocks.LENGTH
+        self.number, rest = divmod(config.batch - taught, self.groups.size)
+        if rest or not (self.number >= world_size or (self.number == 0 and taught)):
+            raise ValueError(
+                f"a batch of {config.batch} pairs in groups of {self.groups.size}, {taught} of "
+                f"them in lessons, cannot be shared by {world_size} ranks; expected lessons and a "
+                "multiple of the group, at least one group each"
+            )
+        first = replace(config, group=1, lessons=(), second=(), prelude=0)
+        self.first = (
+            ContrastiveBatches(first, tokenizer, rank, world_size, seed) if config.prelude else None
+        )
         side = config.image_size
         self.images = CLIPImageProcessor(
             size={"shortest_edge": side},
@@ -223,10 +225,25 @@ class ContrastiveBatches:
         return self.groups.remarks
 
     def __call__(self, step: int) -> Made:
+        if self.first is not None and step < self.config.prelude:
+            return self.first(step)
         remarks: list[Remark] = []
         groups = list(self._draw(step, remarks))
         mine = rank_slice(0, len(groups), self.rank, self.world_size)
         pairs, decoded = [], []
+        sizes: list[int] = []
+        if isinstance(self.groups, WorldGroups):
+            lessons = self.config.lessons
+            if self.config.second and step >= self.config.turn:
+                lessons = self.config.second
+            for name in lessons:
+                # two blocks of one lesson in a batch are two blocks of its stream
+                number = step * len(lessons) + len(sizes)
+                lesson = self.groups.lesson(name, number)
+                own = [lesson[i] for i in rank_slice(0, len(lesson), self.rank, self.world_size)]
+                pairs += own
+                decoded += [self.groups.load(pair.picture, number) for pair in own]
+                sizes.append(len(own))
         first = step * self.number
         for index, pair in ((first + place, pair) for place in mine for pair in groups[place]):
             try:
@@ -234,7 +251,9 @@ class ContrastiveBatches:
                 pairs.append(pair)
             except BrokenRecord as error:
                 remarks.append(Remark(error.key, "skipped", error.reason))
-        return Made(self._collate(pairs, decoded), tuple(remarks))
+        if len(pairs) > sum(sizes):
+            sizes.append(len(pairs) - sum(sizes))
+        return Made(self._collate(pairs, decoded, tuple(sizes)), tuple(remarks))
 
     def _draw(self, step: int, remarks: list[Remark]) -> Iterator[list[Pair]]:
         """The global batch: the same on every rank."""
@@ -257,7 +276,9 @@ class ContrastiveBatches:
                     f"too few for a batch of {self.config.batch}"
                 )
 
-    def _collate(self, pairs: Sequence[Pair], decoded: Sequence[PILImage]) -> ContrastiveBatch:
+    def _collate(
+        self, pairs: Sequence[Pair], decoded: Sequence[PILImage], sizes: tuple[int, ...]
+    ) -> ContrastiveBatch:
         side = self.config.image_size
         ids, mask = encode_texts(
             self.tokenizer, [pair.words for pair in pairs], self.config.max_tokens
@@ -267,7 +288,8 @@ class ContrastiveBatches:
             if decoded
             else torch.zeros(0, 3, side, side)
         )
-        return ContrastiveBatch(pixels, ids, mask, [pair.picture for pair in pairs])
+        keys = [pair.picture for pair in pairs]
+        return ContrastiveBatch(pixels, ids, mask, keys, sizes)
 
 
 def _apart(group: Iterable[Pair], taken: set[str]) -> bool:

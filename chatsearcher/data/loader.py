@@ -21,6 +21,8 @@ from chatsearcher.data.batches import Made, MixedBatches, identity
 from chatsearcher.data.records import DataConfig, DataReport, Remark
 
 if TYPE_CHECKING:
+    from chatsearcher.data.feature_cache import FeatureCache
+    from chatsearcher.data.streaming import StreamSource
     from chatsearcher.model.processing import ChatSearcherProcessor
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class BatchSource:
         self.prefetch = prefetch
         self.step = 0
         self.report = DataReport()
-        self._note(make.remarks)
+        note(self.report, make.remarks)
 
     def __iter__(self) -> Iterator[Any]:
         """Batches from ``step`` on, for ever."""
@@ -60,18 +62,14 @@ class BatchSource:
             sampler=itertools.count(self.step),  # type: ignore[arg-type]
             num_workers=self.workers,
             prefetch_factor=self.prefetch if self.workers else None,
-            worker_init_fn=_start_worker if self.workers else None,
+            worker_init_fn=start_worker if self.workers else None,
             # Else making the iterator draws from the global generator, and a resumed run differs.
             generator=torch.Generator(),
         )
         for made in loader:
-            self._note(made.remarks)
+            note(self.report, made.remarks)
             self.step += 1
             yield made.batch
-
-    def _note(self, remarks: Iterable[Remark]) -> None:
-        for remark in self.report.add(remarks):
-            log.warning("%s %s: %s", remark.kind, remark.key, remark.reason)
 
     def state_dict(self) -> dict[str, Any]:
         """The state after the last batch handed out."""
@@ -100,7 +98,14 @@ class _Steps(Dataset[Made]):
         return self.make(step)
 
 
-def _start_worker(worker: int) -> None:
+def note(report: DataReport, remarks: Iterable[Remark]) -> None:
+    """Take remarks into the report; what is new also goes to the log."""
+    for remark in report.add(remarks):
+        log.warning("%s %s: %s", remark.kind, remark.key, remark.reason)
+
+
+def start_worker(worker: int) -> None:
+    """What every worker process does first."""
     # Ctrl-C reaches the whole process group: the trainer stops by itself, after its step, and needs
     # its workers until then. They end with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -115,8 +120,11 @@ def build_source(
     rank: int = 0,
     world_size: int = 1,
     seed: int = 0,
-) -> BatchSource:
+    features: FeatureCache | None = None,
+) -> BatchSource | StreamSource:
     """The batches of one rank: its share of every global batch.
+
+    With ``features``, pictures whose features are in the cache are neither read nor decoded.
 
     Do not hand it to ``accelerator.prepare``, which would share it out a second time.
 
@@ -124,5 +132,9 @@ def build_source(
         ValueError: unknown source, empty mix, or fewer items in a batch than ranks.
         FileNotFoundError: a source's files are not there.
     """
-    make = MixedBatches(config, processor, rank, world_size, seed)
+    if config.reader == "stream":
+        from chatsearcher.data.streaming import StreamSource
+
+        return StreamSource(config, processor, rank, world_size, seed, features)
+    make = MixedBatches(config, processor, rank, world_size, seed, features)
     return BatchSource(make, identity(config, seed), config.workers, config.prefetch)

@@ -39,7 +39,7 @@ EDITS = (
 )
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def permutation(size: int, name: str) -> np.ndarray:
     """[size] int64: the order of one epoch; equal names give equal orders."""
     seed = np.frombuffer(name.encode(), dtype=np.uint8)

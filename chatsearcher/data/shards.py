@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatsearcher.data.records import BrokenRecord, Remark
+from chatsearcher.data.tar_index import LARGE_SIDE
 from chatsearcher.images import SUFFIXES, open_image
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Shards:
         """
         key = self.keys[record]
         try:
-            return open_image(self._read(record, 0), name=key)
+            return open_image(self._read(record, 0), name=key, max_side=LARGE_SIDE)
         except ValueError as error:
             raise BrokenRecord(key, str(error).removeprefix(f"{key}: ")) from error
 

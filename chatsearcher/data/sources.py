@@ -19,9 +19,12 @@ SOURCES = Registry(
         "world-look-alikes": "chatsearcher.data.world:WorldLookAlikes",
         "world-searches": "chatsearcher.data.world:WorldSearches",
         "world-documents": "chatsearcher.data.world:WorldDocuments",
+        "world-questions": "chatsearcher.data.world:WorldQuestions",
         "world-conversations": "chatsearcher.data.world:WorldConversations",
         "shard-pairs": "chatsearcher.data.shard_sources:ShardPairs",
         "shard-dialogues": "chatsearcher.data.shard_sources:ShardDialogues",
+        "shard-documents": "chatsearcher.data.record_sources:RecordShards",
+        "shard-conversations": "chatsearcher.data.record_sources:RecordShards",
         "modifications": "chatsearcher.data.shard_sources:Modifications",
         "dialogues": "chatsearcher.data.dialogue_file:DialogueFile",
     },
@@ -54,3 +57,8 @@ def build(config: SourceConfig, seed: int, image_size: int) -> Source:
     """
     source: Source = SOURCES[config.kind](config, seed, image_size)
     return source
+
+
+def reads_files(config: SourceConfig) -> bool:
+    """Whether a source needs the files of its ``path``; the world's sources draw what they give."""
+    return not config.kind.startswith("world-")

@@ -6,9 +6,10 @@ import random
 from functools import lru_cache, partial
 
 from chatsearcher.data.records import Record, Remark, SourceConfig
-from chatsearcher.dialogue import Image, Part, Text
+from chatsearcher.dialogue import Dialogue, Image, Part, Text
 from chatsearcher.world import pictures, streams
-from chatsearcher.world.scene import Split
+from chatsearcher.world.questions import ask
+from chatsearcher.world.scene import Split, sample_scene
 
 
 class _World:
@@ -60,6 +61,26 @@ class WorldConversations(_World):
     def item(self, index: int) -> Record:
         key, dialogue = next(streams.conversations(self.split, self.seed, index))
         return Record(key, dialogue, self.load)
+
+
+class WorldQuestions(_World):
+    """A picture, and one to four questions about it with their true answers in words.
+
+    The world's counterpart of visual instruction data such as LLaVA's.
+    """
+
+    def item(self, index: int) -> Record:
+        rng = streams.item_rng("questions", self.split, self.seed, index)
+        scene = sample_scene(rng, self.split)
+        dialogue, asked = Dialogue(), set[str]()
+        for _ in range(rng.randint(1, 4)):
+            question, answer = ask(scene, rng)
+            if question in asked:
+                continue
+            shown = () if asked else (streams.picture(scene, rng),)
+            dialogue = dialogue.user(*shown, question).assistant(answer)
+            asked.add(question)
+        return Record(f"questions/{self.split}/{self.seed}/{index}", dialogue, self.load)
 
 
 class WorldSearches(_World):

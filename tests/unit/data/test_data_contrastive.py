@@ -79,7 +79,9 @@ def test_texts_are_framed_cut_and_padded(processor: ChatSearcherProcessor) -> No
 
 def test_a_batch_must_fit_groups_and_ranks(processor: ChatSearcherProcessor) -> None:
     for config, ranks in ((replace(WORLD, batch=18), 1), (WORLD, 5)):
-        with pytest.raises(ValueError, match="in groups of 4 cannot be shared"):
+        with pytest.raises(
+            ValueError, match="in groups of 4, 0 of them in lessons, cannot be shared"
+        ):
             build_contrastive_source(config, processor.tokenizer, 0, ranks)
 
 

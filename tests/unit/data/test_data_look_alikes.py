@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from chatsearcher.data import sources
-from chatsearcher.data.contrastive import WorldGroups
-from chatsearcher.data.records import BrokenRecord, ContrastiveConfig, SourceConfig
+from chatsearcher.data.contrastive import ContrastiveBatches
+from chatsearcher.data.records import ContrastiveConfig, SourceConfig
 from chatsearcher.dialogue import Dialogue, Image
+from chatsearcher.world.blocks import LENGTH
 from chatsearcher.world.pictures import parse
 from chatsearcher.world.scene import Scene
+from tests.fixtures.tiny import tiny_tokenizer
 
 
 def changes(one: Scene, other: Scene) -> int:
@@ -32,33 +34,45 @@ def test_runs_of_four_pairs_differ_from_their_first_in_one_attribute(run: int) -
     assert all(scene.split == "train" for scene in scenes)
 
 
-def test_half_of_the_groups_name_kinds_that_no_other_pair_of_them_has() -> None:
-    groups = WorldGroups(ContrastiveConfig(group=4, short=True), seed=2)
-    seen = 0
-    for index in range(1, 41, 2):
-        try:
-            pairs = groups.group(index)
-        except BrokenRecord:
-            continue  # drawn again by the batch
-        seen += 1
-        kinds = [frozenset(t.kind for t in parse(pair.picture)[0].things) for pair in pairs]
-        assert len(set(kinds)) == 4
-        for pair, those in zip(pairs, kinds, strict=True):
-            assert " ".join(sorted(those)) in pair.marks
-    assert seen > 10
-    first = [parse(pair.picture)[0] for pair in groups.group(0)]
-    assert [changes(first[0], each) for each in first] == [0, 1, 1, 1]
+def test_a_batch_is_lessons_then_groups_of_look_alikes() -> None:
+    lessons = ("kinds", "patterns")
+    config = ContrastiveConfig(batch=2 * LENGTH + 8, group=4, lessons=lessons, image_size=32)
+    whole = ContrastiveBatches(config, tiny_tokenizer(), 0, 1, seed=3)(5).batch
+    assert whole.blocks == (LENGTH, LENGTH, 8)
+    scenes = [parse(key)[0] for key in whole.keys[2 * LENGTH :]]
+    for group in (scenes[:4], scenes[4:]):
+        assert [changes(group[0], each) for each in group] == [0, 1, 1, 1]
+    halves = [ContrastiveBatches(config, tiny_tokenizer(), r, 2, seed=3)(5).batch for r in (0, 1)]
+    assert [half.blocks for half in halves] == [(16, 16, 4), (16, 16, 4)]
+    for number in range(3):
+        own = [half.keys[16 * number : 16 * number + half.blocks[number]] for half in halves]
+        first = number * LENGTH
+        assert sorted(own[0] + own[1]) == sorted(whole.keys[first : first + whole.blocks[number]])
+    with pytest.raises(ValueError, match="lessons are the world's"):
+        ContrastiveBatches(config, tiny_tokenizer(), 0, 3, seed=3)
+
+
+def test_the_first_batches_hold_unrelated_scenes_alone() -> None:
+    config = ContrastiveConfig(
+        batch=LENGTH + 8, group=4, lessons=("kinds",), prelude=2, image_size=32
+    )
+    batches = ContrastiveBatches(config, tiny_tokenizer(), 0, 1, seed=3)
+    for step in (0, 1):
+        batch = batches(step).batch
+        assert batch.blocks == (LENGTH + 8,)
+        scenes = [parse(key)[0] for key in batch.keys]
+        assert all(changes(scenes[0], each) == 2 for each in scenes[1:])
+    assert batches(2).batch.blocks == (LENGTH, 8)
 
 
 def test_neighbours_of_the_searches_lead_to_look_alikes() -> None:
     source = sources.build(SourceConfig("world-searches", 1), 5, 96)
-    near = 0
-    for pair in range(20):
+    for family in range(10):
         shown = []
-        for index in (2 * pair, 2 * pair + 1):
+        for index in range(4 * family, 4 * family + 4):
             dialogue = source.item(index).content
             assert isinstance(dialogue, Dialogue)
             assert dialogue.turns[-1].role == "assistant"
             shown.append({parse(image.id)[0] for image in dialogue.images})
-        near += any(changes(one, other) == 1 for one in shown[0] for other in shown[1])
-    assert near == 20
+        for others in shown[1:]:
+            assert any(changes(one, other) == 1 for one in shown[0] for other in others)

@@ -1,0 +1,1 @@
+"""Fashion IQ as it was built: pairs by titles, attributes by words, the predictor's data."""
