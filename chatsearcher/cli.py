@@ -21,7 +21,11 @@ VERBS: dict[str, str] = {
     "search": "find pictures by words or by a picture",
     "chat": "find pictures in a conversation",
     "gallery": "look into a gallery, remove from it, import and export",
+    "prepare": "make a data set ready for training",
     "evaluate": "measure a retriever on benchmarks",
+    "score": "score answers, captions or ranked lists that were made elsewhere",
+    "report": "set results side by side on one page, beside published figures",
+    "plan": "say which ZeRO stage and micro-batch of a recipe fit into GPUs' memory",
     "demo": "watch a scripted conversation find pictures",
     "list": "print the names that the other verbs know",
 }

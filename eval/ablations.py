@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from chatsearcher.benchmarks.report import WORLD_COLUMNS, compare, read_runs, spreads
+from chatsearcher.benchmarks.reporting.seeds import WORLD_COLUMNS, compare, read_runs, spreads
 
 
 def main() -> None:

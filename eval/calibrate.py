@@ -15,6 +15,7 @@ from chatsearcher.benchmarks.calibration import calibrate
 from chatsearcher.benchmarks.progress import show_progress
 from chatsearcher.benchmarks.world import load_picture
 from chatsearcher.retrievers import load_retriever
+from chatsearcher.retrievers.chatsearcher import CALIBRATION
 
 
 def main() -> None:
@@ -23,6 +24,8 @@ def main() -> None:
     parser.add_argument("--max-refused", type=float, default=0.05, help="of present targets")
     parser.add_argument("--device")
     arguments = parser.parse_args()
+    # one of other weights, left from before an export, would be refused
+    (arguments.checkpoint / CALIBRATION).unlink(missing_ok=True)
     retriever = load_retriever(str(arguments.checkpoint), arguments.device)
     sets = [BENCHMARKS[name].queries() for name in SUITES["world-val"]]
     found = calibrate(

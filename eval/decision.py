@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chatsearcher.benchmarks import BENCHMARKS, Context
 from chatsearcher.benchmarks.progress import show_progress
-from chatsearcher.benchmarks.report import spreads
+from chatsearcher.benchmarks.reporting.seeds import spreads
 from chatsearcher.benchmarks.results import result_table, write_results
 from chatsearcher.retrievers import load_retriever
 

@@ -2,8 +2,8 @@
 
     python eval/report.py docs/results.md
 
-How a table is asked for: ``chatsearcher.benchmarks.report.refresh``. Files are relative to the
-page.
+How a table is asked for: ``chatsearcher.benchmarks.reporting.seeds.refresh``. Files are relative
+to the page.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from chatsearcher.benchmarks.report import refresh
+from chatsearcher.benchmarks.reporting.seeds import refresh
 
 
 def main() -> None:

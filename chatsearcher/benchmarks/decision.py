@@ -13,12 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from chatsearcher.benchmarks import Context
-from chatsearcher.benchmarks.metrics import balanced_accuracy, best_threshold, bootstrap
+from chatsearcher.benchmarks.card import Card
+from chatsearcher.benchmarks.metrics import balanced_accuracy, best_threshold, bootstrap_means
 from chatsearcher.benchmarks.results import Result
 from chatsearcher.benchmarks.single_query import with_pixels
 from chatsearcher.benchmarks.world import WORLD, load_picture
 from chatsearcher.dialogue import Dialogue
 from chatsearcher.retriever import Assistant, Reply
+
+PROTOCOL = "the assistant's own decision on each round, the dialogue so far given"
 
 
 class Round(Protocol):
@@ -47,6 +50,23 @@ class DecisionBenchmark:
         self.name = name
         self.split = split
         self.count = count
+        self.card = Card(
+            name=name,
+            data="nothing: the rounds are drawn as they are needed",
+            sizes={"rounds": count},
+            metrics=(
+                "balanced accuracy",
+                "pictures answered with a picture",
+                "words answered in words",
+                "word answers",
+                "with the best threshold",
+                "threshold",
+            ),
+            primary="balanced accuracy",
+            protocol=PROTOCOL,
+            source="this project: chatsearcher/world",
+            undirected=frozenset({"threshold"}),
+        )
 
     def rounds(self) -> Sequence[Round]:
         """The rounds themselves."""
@@ -130,14 +150,14 @@ def summarise(
         threshold, accuracy = best_threshold(picture, probability)
         metrics["with the best threshold"] = 100 * accuracy
         metrics["threshold"] = threshold
-    weights = np.where(picture, 0.5 / picture.mean(), 0.5 / (~picture).mean())
-    drawn = bootstrap(100 * right * weights)
+    halves = [bootstrap_means(right[kind], seed=at) for at, kind in enumerate((picture, ~picture))]
+    low, high = np.quantile(50 * (halves[0] + halves[1]), [0.025, 0.975])
     return Result(
         benchmark=name,
-        protocol="the assistant's own decision on each round, the dialogue so far given",
+        protocol=PROTOCOL,
         primary="balanced accuracy",
         metrics=metrics,
-        intervals={"balanced accuracy": (drawn.low, drawn.high)},
+        intervals={"balanced accuracy": (float(low), float(high))},
         counts={
             "rounds": len(rounds),
             "rounds answered with a picture": int(picture.sum()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,10 @@ def best_log_rank_integral(ranks: np.ndarray) -> float:
     return float(((best[:, :-1] + best[:, 1:]) / 2).mean())
 
 
+DRAWS = 1 << 20
+"""Draws that one step of resampling holds."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean and the percentile bootstrap interval around it."""
@@ -79,21 +83,57 @@ def bootstrap(
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 2:
         values = values.mean(axis=1)
-    means = bootstrap_means(values, resamples=resamples, seed=seed)
+    return bootstrap_all({"": values}, resamples=resamples, level=level, seed=seed)[""]
+
+
+def bootstrap_all(
+    samples: Mapping[str, np.ndarray], *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> dict[str, Interval]:
+    """``bootstrap`` of several figures; those over equally many queries share their draws.
+
+    Args:
+        samples: figure -> [Q] values whose mean it is.
+    """
+    sizes = sorted({len(values) for values in samples.values()})
+    found = {}
     tail = (1.0 - level) / 2
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return Interval(float(values.mean()), float(low), float(high))
+    for size in sizes:
+        names = [name for name, values in samples.items() if len(values) == size]
+        table = np.stack([_finite(samples[name]) for name in names], axis=1)
+        means = resampled_means(table, resamples=resamples, seed=seed)
+        low, high = np.quantile(means, [tail, 1.0 - tail], axis=0)
+        for column, name in enumerate(names):
+            mean = float(table[:, column].mean())
+            found[name] = Interval(mean, float(low[column]), float(high[column]))
+    return {name: found[name] for name in samples}
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"expected finite values, one a query, got shape {values.shape}")
+    return values
 
 
 def bootstrap_means(values: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> np.ndarray:
     """The means of ``resamples`` draws of Q values with replacement: [resamples]."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"expected finite values, one a query, got shape {values.shape}")
+    return resampled_means(_finite(values)[:, None], resamples=resamples, seed=seed)[:, 0]
+
+
+def resampled_means(values: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """The same draws for several figures of the same queries: [Q, M] -> [resamples, M]."""
+    count = len(values)
     generator = np.random.default_rng(seed)
-    # A resample of n rows is a multinomial draw of how often each row comes: no [R, Q] gather.
-    counts = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), resamples)
-    return counts @ values / len(values)
+    found = np.empty((resamples, values.shape[1]))
+    step = max(1, DRAWS // count)
+    for start in range(0, resamples, step):
+        some = min(step, resamples - start)
+        drawn = generator.integers(0, count, size=(some, count), dtype=np.int32)
+        drawn += np.arange(some, dtype=np.int32)[:, None] * count
+        # How often each row comes in each resample: no [resamples, Q, M] gather.
+        times = np.bincount(drawn.ravel(), minlength=some * count).reshape(some, count)
+        found[start : start + some] = times @ values / count
+    return found
 
 
 def balanced_accuracy(truth: np.ndarray, said: np.ndarray) -> float:

@@ -6,22 +6,15 @@ that of a random order of the query's own candidates.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
-from chatsearcher.benchmarks import Context
-from chatsearcher.benchmarks.metrics import bootstrap, recall_at
-from chatsearcher.benchmarks.results import Result
-from chatsearcher.benchmarks.single_query import (
-    Outcome,
-    QuerySet,
-    run_single_query,
-    set_checksum,
-)
+from chatsearcher.benchmarks.card import Card
+from chatsearcher.benchmarks.query_sets import Outcome, QuerySetBenchmark, task_of
+from chatsearcher.benchmarks.single_query import QuerySet
+from chatsearcher.benchmarks.task import Task
+from chatsearcher.benchmarks.vector_benchmark import Figures
 from chatsearcher.benchmarks.world import KS, hit_matrix
 from chatsearcher.registry import Registry
-from chatsearcher.retriever import Retriever
 
 # The data room is reached by name, never by import.
 REAL = Registry(
@@ -32,13 +25,14 @@ REAL = Registry(
         "attribution": "chatsearcher.data.real:ATTRIBUTION",
     },
 )
+BY_CHANCE = " by chance"
 PROTOCOL = (
     "single query over the distinct pictures of the split; rank from 1, ties against the target; "
     "reference pictures, near-duplicates and pictures of the same words are no candidates"
 )
 
 
-class RealBenchmark:
+class RealBenchmark(QuerySetBenchmark):
     """One set of real pictures.
 
     Args:
@@ -46,7 +40,34 @@ class RealBenchmark:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        neighbours = "openstax" not in name
+        self._card = Card(
+            name=name,
+            data="nothing under --data-root: the shards are looked for as docs/real.md says",
+            sizes={},
+            metrics=(
+                *(f"R@{k}{chance}" for k in KS for chance in ("", BY_CHANCE)),
+                "mean recall",
+                f"mean recall{BY_CHANCE}",
+                "median rank",
+                *(("beats neighbours", f"beats neighbours{BY_CHANCE}") if neighbours else ()),
+            ),
+            primary="mean recall",
+            protocol=PROTOCOL,
+            source="this project: docs/real.md",
+            lower=frozenset({"median rank"}),
+            undirected=frozenset(
+                [
+                    *(f"R@{k}{BY_CHANCE}" for k in KS),
+                    f"mean recall{BY_CHANCE}",
+                    *([f"beats neighbours{BY_CHANCE}"] if neighbours else []),
+                ]
+            ),
+        )
+
+    @property
+    def card(self) -> Card:
+        return self._card
 
     def queries(self) -> QuerySet:
         """The set itself.
@@ -57,60 +78,41 @@ class RealBenchmark:
         found: QuerySet = REAL["sets"](self.name)
         return found
 
-    def run(self, system: Retriever, context: Context | None = None) -> Result:
-        """Rank the gallery for every query of the set."""
-        context = context or Context()
-        started = time.perf_counter()
-        queries = self.queries()
-        outcome = run_single_query(
-            system, queries, REAL["pictures"], context.vectors, context.progress
-        )
-        seconds = time.perf_counter() - started
-        return summarise(queries, outcome, system, context.spec, seconds)
+    def task(self) -> Task:
+        """The set as a task."""
+        return task_of(self.queries(), REAL["pictures"], space="real")
 
-
-def summarise(
-    queries: QuerySet, outcome: Outcome, retriever: Retriever, spec: str = "", seconds: float = 0.0
-) -> Result:
-    """The set's figures beside chance, in percent."""
-    hits = hit_matrix(outcome.ranks)
-    chance = np.minimum(1.0, np.array(KS)[None] / outcome.candidates[:, None])
-    metrics, intervals = {}, {}
-    for i, k in enumerate(KS):
-        metrics[f"R@{k}"] = 100 * recall_at(outcome.ranks, k)
-        metrics[f"R@{k} by chance"] = 100 * float(chance[:, i].mean())
-        intervals[f"R@{k}"] = bootstrap(100 * hits[:, i])
-    metrics["mean recall"] = 100 * float(hits.mean())
-    metrics["mean recall by chance"] = 100 * float(chance.mean())
-    metrics["median rank"] = float(np.median(outcome.ranks))
-    intervals["mean recall"] = bootstrap(100 * hits)
-    rivalled = outcome.rivals > 0
-    if rivalled.any():
-        wins = 100 * outcome.beats_neighbours[rivalled]
-        metrics["beats neighbours"] = float(wins.mean())
-        metrics["beats neighbours by chance"] = 100 * float(
-            (1 / (1 + outcome.rivals[rivalled])).mean()
+    def figures(self, task: Task, outcome: Outcome) -> Figures:
+        """The set's figures beside chance, in percent."""
+        hits = hit_matrix(outcome.ranks)
+        chance = np.minimum(1.0, np.array(KS)[None] / outcome.candidates[:, None])
+        samples, metrics = {}, {}
+        for i, k in enumerate(KS):
+            samples[f"R@{k}"] = 100 * hits[:, i]
+            metrics[f"R@{k}"] = 100 * float(hits[:, i].mean())
+            metrics[f"R@{k}{BY_CHANCE}"] = 100 * float(chance[:, i].mean())
+        samples["mean recall"] = 100 * hits.mean(axis=1)
+        metrics["mean recall"] = 100 * float(hits.mean())
+        metrics[f"mean recall{BY_CHANCE}"] = 100 * float(chance.mean())
+        metrics["median rank"] = float(np.median(outcome.ranks))
+        rivalled = outcome.rivals > 0
+        if rivalled.any():
+            samples["beats neighbours"] = 100.0 * outcome.beats_neighbours[rivalled]
+            metrics["beats neighbours"] = float(samples["beats neighbours"].mean())
+            metrics[f"beats neighbours{BY_CHANCE}"] = 100 * float(
+                (1 / (1 + outcome.rivals[rivalled])).mean()
+            )
+        return Figures(
+            metrics,
+            samples,
+            outcome.ranks,
+            counts={
+                "targets": len({query.target for query in task.queries}),
+                "candidates, fewest": int(outcome.candidates.min()),
+                "queries with neighbours": int(rivalled.sum()),
+            },
+            settings={"attribution": REAL["attribution"]},
         )
-        intervals["beats neighbours"] = bootstrap(wins)
-    return Result(
-        benchmark=queries.name,
-        protocol=PROTOCOL,
-        primary="mean recall",
-        metrics=metrics,
-        intervals={key: (value.low, value.high) for key, value in intervals.items()},
-        counts={
-            "queries": len(outcome.ranks),
-            "targets": len({query.target for query in queries.queries}),
-            "gallery": len(queries.gallery),
-            "candidates, fewest": int(outcome.candidates.min()),
-            "queries with neighbours": int(rivalled.sum()),
-        },
-        data=set_checksum(queries),
-        retriever={"spec": spec, "fingerprint": retriever.fingerprint},
-        settings={"metric": retriever.metric, "attribution": REAL["attribution"]},
-        seconds=seconds,
-        ranks=outcome.ranks,
-    )
 
 
 OPENSTAX = RealBenchmark("real-openstax")

@@ -1,8 +1,7 @@
-"""The single-query protocol: a dialogue, a gallery, one right picture.
+"""Sets of queries over one gallery, and the vectors that a system makes of them.
 
-Works with anything that has ``encode_images`` and ``encode_queries``. The rules: the rank counts
-from 1, ties go against the target (see ``ranking``), and what a query excludes (its reference
-picture, say) is no candidate for that query but stays one for all others.
+Works with anything that has ``encode_images`` and ``encode_queries``. What a query excludes (its
+reference picture, say) is no candidate for that query but stays one for all others.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from chatsearcher.benchmarks.ranking import beats_all, target_ranks
 from chatsearcher.dialogue import Dialogue, Image
 from chatsearcher.retriever import Retriever
 
@@ -61,24 +59,6 @@ class QuerySet(Protocol):
     def queries(self) -> Sequence[Query]: ...
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came out for each query.
-
-    Attributes:
-        ranks: [Q] int64, 1-based rank of the target.
-        beats_neighbours: [Q] bool, the target scores above each of its own neighbours that is a
-            candidate of that query.
-        candidates: [Q] how many pictures were ranked for that query, the target among them.
-        rivals: [Q] how many neighbours were compared.
-    """
-
-    ranks: np.ndarray
-    beats_neighbours: np.ndarray
-    candidates: np.ndarray
-    rivals: np.ndarray
-
-
 class GalleryVectors:
     """Image vectors by retriever and picture id, kept in memory and, if wished, on disk.
 
@@ -96,10 +76,18 @@ class GalleryVectors:
         ids: Sequence[str],
         load: LoadImage,
         progress: Progress | None = None,
+        broken: dict[str, str] | None = None,
+        space: str = "",
     ) -> np.ndarray:
-        """The vectors of these pictures: [N, D] float32. Each picture is encoded once."""
-        known = self._known.setdefault(retriever.fingerprint, {})
-        path = self._path(retriever.fingerprint, ids)
+        """The vectors of these pictures: [N, D] float32. Each picture is encoded once.
+
+        Args:
+            space: what keeps the ids of one set apart from equal ids of another.
+            broken: where given, pictures that cannot be decoded are noted here, id -> reason, and
+                have no row; else the first one is an error.
+        """
+        known = self._known.setdefault(f"{space}/{retriever.fingerprint}", {})
+        path = self._path(retriever.fingerprint, ids, space)
         if path is not None and path.exists():
             vectors = np.load(path, allow_pickle=False)
             if vectors.shape != (len(ids), retriever.embedding_dim):
@@ -110,13 +98,19 @@ class GalleryVectors:
             known.update(zip(ids, vectors, strict=True))
         missing = [name for name in dict.fromkeys(ids) if name not in known]
         for start in range(0, len(missing), CHUNK):
-            names = missing[start : start + CHUNK]
-            vectors = retriever.encode_images([load(name) for name in names])
-            check_vectors(vectors, len(names), retriever, "encode_images")
-            known.update(zip(names, vectors, strict=True))
+            names, pictures = _decoded(missing[start : start + CHUNK], load, broken)
+            if names:
+                vectors = retriever.encode_images(pictures)
+                check_vectors(vectors, len(names), retriever, "encode_images")
+                known.update(zip(names, vectors, strict=True))
             if progress is not None:
-                progress("pictures", start + len(names), len(missing))
-        vectors = np.stack([known[name] for name in ids])
+                progress("pictures", min(start + CHUNK, len(missing)), len(missing))
+        there = [name for name in ids if name in known]
+        if not there:
+            why = (broken or {}).get(ids[0], "") if len(ids) else "there are none"
+            raise ValueError(f"none of {len(ids)} pictures can be decoded (the first: {why})")
+        vectors = np.stack([known[name] for name in there])
+        path = self._path(retriever.fingerprint, there, space)
         if path is not None and missing:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial.npy")
@@ -124,49 +118,28 @@ class GalleryVectors:
             os.replace(partial, path)
         return vectors
 
-    def _path(self, fingerprint: str, ids: Sequence[str]) -> Path | None:
+    def _path(self, fingerprint: str, ids: Sequence[str], space: str) -> Path | None:
         if self.folder is None:
             return None
-        gallery = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+        names = [space, *ids] if space else ids
+        gallery = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
         return self.folder / f"{fingerprint[:16]}-{gallery}.npy"
 
 
-def run_single_query(
-    retriever: Retriever,
-    queries: QuerySet,
-    load: LoadImage,
-    vectors: GalleryVectors | None = None,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Encode a set's gallery and queries, and rank.
-
-    Raises:
-        ValueError: a target or a neighbour that is not in the gallery, vectors of a wrong shape,
-            NaN among them.
-    """
-    rows = {name: row for row, name in enumerate(queries.gallery)}
-    if len(rows) != len(queries.gallery):
-        raise ValueError(f"{queries.name}: the gallery names a picture twice")
-    for query in queries.queries:
-        lost = {query.target, *query.neighbours} - rows.keys()
-        if lost:
-            raise ValueError(
-                f"{queries.name}, query {query.id}: {sorted(lost)[0]!r} is not in the gallery"
-            )
-    gallery = (vectors or GalleryVectors()).get(retriever, queries.gallery, load, progress)
-    asked = encode_dialogues(retriever, [q.dialogue for q in queries.queries], load, progress)
-    targets = np.array([rows[query.target] for query in queries.queries])
-    exclude = [{rows[name] for name in query.exclude if name in rows} for query in queries.queries]
-    rivals = [
-        {rows[name] for name in query.neighbours} - left_out
-        for query, left_out in zip(queries.queries, exclude, strict=True)
-    ]
-    return Outcome(
-        ranks=target_ranks(asked, gallery, targets, metric=retriever.metric, exclude=exclude),
-        beats_neighbours=beats_all(asked, gallery, targets, rivals, metric=retriever.metric),
-        candidates=np.array([len(rows) - len(left_out) for left_out in exclude]),
-        rivals=np.array([len(others) for others in rivals]),
-    )
+def _decoded(
+    names: Sequence[str], load: LoadImage, broken: dict[str, str] | None
+) -> tuple[list[str], list[PILImage]]:
+    found, pictures = [], []
+    for name in names:
+        try:
+            pictures.append(load(name))
+        except (FileNotFoundError, ValueError) as error:
+            if broken is None:
+                raise
+            broken[name] = str(error)
+            continue
+        found.append(name)
+    return found, pictures
 
 
 def encode_dialogues(

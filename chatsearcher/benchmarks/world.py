@@ -7,24 +7,20 @@ whose target scores above all of its own neighbours; chance for the latter is pr
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chatsearcher.benchmarks import Context
-from chatsearcher.benchmarks.metrics import bootstrap, bootstrap_means, mean_rank, recall_at
+from chatsearcher.benchmarks.card import Card
+from chatsearcher.benchmarks.metrics import bootstrap_means, mean_rank
+from chatsearcher.benchmarks.query_sets import Outcome, QuerySetBenchmark, task_of
 from chatsearcher.benchmarks.results import Result
-from chatsearcher.benchmarks.single_query import (
-    Outcome,
-    QuerySet,
-    run_single_query,
-    set_checksum,
-)
+from chatsearcher.benchmarks.single_query import QuerySet
+from chatsearcher.benchmarks.task import Task
+from chatsearcher.benchmarks.vector_benchmark import Figures
 from chatsearcher.registry import Registry
-from chatsearcher.retriever import Retriever
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -54,7 +50,7 @@ def load_picture(name: str) -> PILImage:
     return WORLD["pictures"](name)
 
 
-class WorldBenchmark:
+class WorldBenchmark(QuerySetBenchmark):
     """One of the world's sets.
 
     Args:
@@ -62,21 +58,43 @@ class WorldBenchmark:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self._card = Card(
+            name=name,
+            data="nothing: the pictures are drawn as they are needed",
+            sizes={"queries": 300, "gallery": 3_000}
+            if name.endswith("-val")
+            else {"queries": 1_000, "gallery": 10_000},
+            metrics=(
+                *(f"R@{k}" for k in KS),
+                "mean recall",
+                "beats neighbours",
+                "beats neighbours by chance",
+                "mean rank",
+            ),
+            primary="mean recall",
+            protocol=PROTOCOL,
+            source="this project: chatsearcher/world, frozen by set_hashes.json",
+            lower=frozenset({"mean rank"}),
+            undirected=frozenset({"beats neighbours by chance"}),
+        )
+
+    @property
+    def card(self) -> Card:
+        return self._card
 
     def queries(self) -> QuerySet:
         """The set itself."""
-        return WORLD["sets"](self.name)
+        found: QuerySet = WORLD["sets"](self.name)
+        return found
 
-    def run(self, system: Retriever, context: Context | None = None) -> Result:
-        """Rank the gallery for every query of the set."""
-        context = context or Context()
-        started = time.perf_counter()
+    def task(self) -> Task:
+        """The set, which must be the frozen one."""
         queries = self.queries()
-        data = check_frozen(queries)
-        outcome = run_single_query(system, queries, load_picture, context.vectors, context.progress)
-        seconds = time.perf_counter() - started
-        return summarise(self.name, queries, outcome, system, context.spec, seconds, data)
+        return task_of(queries, load_picture, check_frozen(queries), "world")
+
+    def figures(self, task: Task, outcome: Outcome) -> Figures:
+        """See ``figures_of``."""
+        return figures_of(task, outcome)
 
 
 def check_frozen(queries: QuerySet) -> str:
@@ -94,49 +112,24 @@ def check_frozen(queries: QuerySet) -> str:
     return found
 
 
-def summarise(
-    name: str,
-    queries: QuerySet,
-    outcome: Outcome,
-    retriever: Retriever,
-    spec: str = "",
-    seconds: float = 0.0,
-    data: str | None = None,
-) -> Result:
-    """The set's figures, in percent.
-
-    Args:
-        data: the data's checksum; by default that of ``set_checksum``.
-    """
+def figures_of(task: Task, outcome: Outcome) -> Figures:
+    """The set's figures, in percent."""
     hits = hit_matrix(outcome.ranks)
-    metrics = {f"R@{k}": 100 * recall_at(outcome.ranks, k) for k in KS}
-    metrics["mean recall"] = 100 * float(hits.mean())
-    metrics["beats neighbours"] = 100 * float(outcome.beats_neighbours.mean())
+    samples = {f"R@{k}": 100 * hits[:, i] for i, k in enumerate(KS)}
+    samples["mean recall"] = 100 * hits.mean(axis=1)
+    samples["beats neighbours"] = 100.0 * outcome.beats_neighbours
+    metrics = {name: float(values.mean()) for name, values in samples.items()}
     metrics["beats neighbours by chance"] = 100 * float((1 / (1 + outcome.rivals)).mean())
     metrics["mean rank"] = mean_rank(outcome.ranks)
-    drawn = {
-        **{f"R@{k}": bootstrap(100 * hits[:, i]) for i, k in enumerate(KS)},
-        "mean recall": bootstrap(100 * hits),
-        "beats neighbours": bootstrap(100 * outcome.beats_neighbours),
-    }
-    return Result(
-        benchmark=name,
-        protocol=PROTOCOL,
-        primary="mean recall",
-        metrics=metrics,
-        intervals={key: (value.low, value.high) for key, value in drawn.items()},
+    return Figures(
+        metrics,
+        samples,
+        outcome.ranks,
         counts={
-            "queries": len(outcome.ranks),
-            "targets": len({query.target for query in queries.queries}),
-            "gallery": len(queries.gallery),
+            "targets": len({query.target for query in task.queries}),
             "candidates, fewest": int(outcome.candidates.min()),
             "neighbours, fewest": int(outcome.rivals.min()),
         },
-        data=data or set_checksum(queries),
-        retriever={"spec": spec, "fingerprint": retriever.fingerprint},
-        settings={"metric": retriever.metric},
-        seconds=seconds,
-        ranks=outcome.ranks,
     )
 
 
@@ -170,7 +163,7 @@ def suite_result(name: str, results: Sequence[Result]) -> Result:
             ),
         },
         intervals={"mean recall": joint_interval(ranks)} if known else {},
-        counts={"sets": len(results), "queries": sum(r.counts["queries"] for r in results)},
+        counts={"sets": len(results), "queries": sum(r.counts["queries"] or 0 for r in results)},
         data=",".join(result.data for result in results),
         retriever=results[0].retriever,
         settings=results[0].settings,

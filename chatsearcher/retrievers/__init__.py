@@ -6,6 +6,8 @@
 - ``path/to/folder``: a saved ChatSearcher, or the run that saved it (``runs/nano/stage2``);
 - ``clip:PATH_OR_TOWER/WEIGHTS[:text|image|both][,option=value…]``: a CLIP baseline, e.g.
   ``clip:ViT-B-32/openai:both,weight=0.3`` (see ``retrievers.clip``);
+- ``blip:NAME_OR_FOLDER[:text|image|both][,option=value…]``, ``blip2:…``: BLIP and BLIP-2 by
+  ``transformers``, e.g. ``blip:Salesforce/blip-itm-base-coco`` (see ``retrievers.blip``);
 - ``precomputed:FILE.npz``: vectors made elsewhere.
 """
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 RETRIEVERS = Registry(
     "retriever",
     {
+        "blip": "chatsearcher.retrievers.blip:load_blip",
+        "blip2": "chatsearcher.retrievers.blip:load_blip2",
         "chatsearcher": "chatsearcher.retrievers.chatsearcher:load",
         "clip": "chatsearcher.retrievers.clip:load",
         "precomputed": "chatsearcher.retrievers.precomputed:load",

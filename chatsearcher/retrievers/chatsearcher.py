@@ -16,9 +16,11 @@ import torch
 from transformers.utils import logging
 
 from chatsearcher.device import pick_device, pick_dtype
-from chatsearcher.dialogue import Dialogue, Turn
-from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor, EncodedSample
+from chatsearcher.dialogue import Dialogue, Text, Turn
+from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor, EncodedSample, Segment
 from chatsearcher.model.generation import ChatSession
+from chatsearcher.model.likelihood import log_likelihoods
+from chatsearcher.model.quantization import is_placed
 from chatsearcher.retriever import Metric, Reply
 from chatsearcher.retrievers import weights_fingerprint
 
@@ -36,7 +38,8 @@ class ChatSearcherRetriever:
         model: any :class:`ChatSearcherModel`; it is put into evaluation mode and moved.
         processor: the one it was trained with.
         device: where to compute; the best there is by default.
-        dtype: of the weights; by default what the device multiplies fast.
+        dtype: of the weights; by default what the device multiplies fast. Neither counts for a
+            model that was loaded with ``device_map`` or in 8 or 4 bits.
         image_batch: pictures encoded at once.
         token_budget: positions (rows x longest row) of dialogues encoded at once.
         max_new_tokens: the longest answer in words.
@@ -62,7 +65,10 @@ class ChatSearcherRetriever:
         self.device = pick_device(None if device is None else str(device))
         self.fingerprint = image_fingerprint(model)  # before the weights are narrowed
         self.model = model.eval().requires_grad_(False)
-        self.model.to(device=self.device, dtype=dtype or pick_dtype(self.device))
+        if is_placed(model):  # device_map, 8 or 4 bits: it stays where and as it was loaded
+            self.device = model.device
+        else:
+            self.model.to(device=self.device, dtype=dtype or pick_dtype(self.device))
         self.processor = processor
         self.image_batch = image_batch
         self.token_budget = token_budget
@@ -148,6 +154,47 @@ class ChatSearcherRetriever:
             said = self.processor.turn_segments(answer, opening=False)
             session.append(said[1:-1])  # without "ASSISTANT:", which stands there, and "</s>"
             return session.generate(self.max_new_tokens, on_text=on_text, allow_search=False).text
+
+    def answer(self, dialogues: Sequence[Dialogue]) -> list[str]:
+        """Words to the last user's turn of each dialogue, and never a picture.
+
+        Raises:
+            ValueError: as ``reply``.
+        """
+        said = []
+        for dialogue in dialogues:
+            if not dialogue.turns or dialogue.turns[-1].role != "user":
+                raise ValueError("nothing to answer: expected a dialogue ending in a user's turn")
+            with self._lock:
+                session = self._session(dialogue)
+                session.read(dialogue)
+                said.append(session.generate(self.max_new_tokens, allow_search=False).text)
+        return said
+
+    def log_likelihoods(
+        self, dialogues: Sequence[Dialogue], answers: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """How likely each of some answers is, for each dialogue.
+
+        Returns:
+            sums of log-probabilities over the answer's tokens and ``</s>``.
+
+        Raises:
+            ValueError: a picture that is not decoded, or a text longer than the model reads.
+        """
+        samples = []
+        for number, (dialogue, texts) in enumerate(zip(dialogues, answers, strict=True)):
+            for text in texts:
+                segments = self.processor.dialogue_segments(dialogue, "none", True)
+                segments.append(Segment(Text(" " + text), True))
+                samples.append(self.processor.encode_segments(segments, dialogue.id or str(number)))
+        self._check_lengths(samples)
+        found = np.zeros(len(samples))
+        for rows in self._batches(samples):
+            batch = self.processor.batch([samples[row] for row in rows]).to(self.device)
+            found[rows] = log_likelihoods(self.model, batch).numpy()
+        ends = np.cumsum([len(texts) for texts in answers])[:-1]
+        return [part.tolist() for part in np.split(found, ends)] if len(dialogues) else []
 
     def _session(self, dialogue: Dialogue) -> ChatSession:
         """The session of the conversation that began like this one, or a new one.

@@ -21,43 +21,28 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 
 from chatsearcher.device import pick_device, pick_dtype
-from chatsearcher.dialogue import Dialogue
-from chatsearcher.retriever import Metric
 from chatsearcher.retrievers import weights_fingerprint
+from chatsearcher.retrievers.dual import options as dual
+from chatsearcher.retrievers.dual.encoder import DualEncoder, unit
+from chatsearcher.retrievers.dual.options import Mode, PictureChoice, QueryOptions, TextChoice
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-Mode = Literal["text", "image", "both"]
-TextChoice = Literal["last", "all", "user", "mean"]
-PictureChoice = Literal["last", "mean"]
 WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the text in `both`, for tuning
 
 
 @dataclass(frozen=True)
-class ClipOptions:
+class ClipOptions(QueryOptions):
     """What of a dialogue becomes the query (see the module's text)."""
 
-    mode: Mode = "text"
-    text: TextChoice = "all"
-    pictures: PictureChoice = "last"
-    weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name, kind in (("mode", Mode), ("text", TextChoice), ("pictures", PictureChoice)):
-            value = getattr(self, name)
-            if value not in get_args(kind):
-                raise ValueError(
-                    f"clip: {name}={value!r}; expected one of {', '.join(get_args(kind))}"
-                )
-        if not 0.0 <= self.weight <= 1.0:
-            raise ValueError(f"clip: weight={self.weight}; expected a share of text in [0, 1]")
+    kind = "clip"
 
 
 @dataclass
@@ -80,7 +65,7 @@ class ClipModel:
     name: str
 
 
-class ClipRetriever:
+class ClipRetriever(DualEncoder):
     """A CLIP baseline.
 
     Args:
@@ -93,8 +78,6 @@ class ClipRetriever:
         long_texts: how many encoded texts were longer than the context (divided, never cut).
     """
 
-    metric: Metric = "cosine"
-
     def __init__(
         self,
         model: ClipModel,
@@ -102,6 +85,7 @@ class ClipRetriever:
         device: str | torch.device | None = None,
         batch: int = 128,
     ) -> None:
+        super().__init__()
         self.options = options or ClipOptions()
         self.device = pick_device(None if device is None else str(device))
         self.batch = batch
@@ -109,10 +93,8 @@ class ClipRetriever:
         self._model = model
         self._dtype = pick_dtype(self.device)
         self._fingerprint: str | None = None
-        self._text_vectors: dict[str, np.ndarray] = {}
-        self._picture_vectors: dict[str, np.ndarray] = {}
         model.network.eval().requires_grad_(False).to(self.device)
-        self.embedding_dim = int(self._encode_texts(["a"]).shape[1])
+        self.embedding_dim = int(self.encode_texts(["a"]).shape[1])
 
     @property
     def fingerprint(self) -> str:
@@ -142,52 +124,7 @@ class ClipRetriever:
             parts.append(self._run(self._model.network.encode_image, pixels))
         return self._joined(parts)
 
-    def encode_queries(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
-        """Dialogues -> [Q, D] float32 unit vectors.
-
-        Raises:
-            ValueError: a dialogue without what the mode needs: text, or a (decoded) picture.
-        """
-        if not dialogues:
-            return np.zeros((0, self.embedding_dim), dtype=np.float32)
-        mode, weight = self.options.mode, self.options.weight
-        texts = None if mode == "image" else self._texts(dialogues)
-        if mode == "text":
-            return _checked(texts)
-        has_picture = np.array([bool(dialogue.images) for dialogue in dialogues])
-        if mode == "image" and not has_picture.all():
-            raise ValueError(
-                f"{(~has_picture).sum()} of {len(dialogues)} dialogues have no picture; CLIP's "
-                "image mode cannot answer them: use text or both"
-            )
-        vectors = np.zeros((len(dialogues), self.embedding_dim), dtype=np.float32)
-        shown = np.flatnonzero(has_picture)
-        if len(shown):
-            vectors[shown] = self._pictures([dialogues[int(row)] for row in shown])
-        if mode == "image":
-            return vectors
-        fused = weight * _checked(texts) + (1.0 - weight) * vectors
-        fused[~has_picture] = _checked(texts)[~has_picture]
-        return _unit(fused)
-
-    def _texts(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
-        """One vector a dialogue from its words: [Q, D]."""
-        turns = [_turn_texts(dialogue, self.options.text) for dialogue in dialogues]
-        for dialogue, texts in zip(dialogues, turns, strict=True):
-            if not texts:
-                raise ValueError(f"dialogue {dialogue.id!r} has no text to search with")
-        if self.options.text == "mean":
-            pieces = [
-                [piece for text in texts for piece in self._fitted([text])] for texts in turns
-            ]
-        else:
-            pieces = [self._fitted(texts) for texts in turns]
-        self._remember({piece for texts in pieces for piece in texts})
-        return _unit(
-            np.stack([np.mean([self._text_vectors[p] for p in texts], 0) for texts in pieces])
-        )
-
-    def _fitted(self, texts: list[str]) -> list[str]:
+    def fitted(self, texts: Sequence[str]) -> list[str]:
         """Turns -> pieces that each fit the context: one piece if all fit together."""
         whole = " ".join(texts)
         if self._model.token_count(whole) <= self._model.context:
@@ -213,42 +150,19 @@ class ClipRetriever:
             half = len(words) // 2
             yield from self._divided([" ".join(words[:half]), " ".join(words[half:])])
 
-    def _remember(self, texts: set[str]) -> None:
-        _bound(self._text_vectors)
-        new = sorted(texts - self._text_vectors.keys(), key=lambda text: (len(text), text))
-        if new:
-            self._text_vectors.update(zip(new, self._encode_texts(new), strict=True))
-
-    def _encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts that fit -> [N, D] float32 unit vectors."""
         parts = []
         for start in range(0, len(texts), self.batch):
             ids = self._model.tokenize(list(texts[start : start + self.batch])).to(self.device)
             parts.append(self._run(self._model.network.encode_text, ids))
-        return np.concatenate(parts)
-
-    def _pictures(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
-        """One vector a dialogue from its pictures: [Q, D]."""
-        chosen = [d.images[-1:] if self.options.pictures == "last" else d.images for d in dialogues]
-        images = {image.id: image for images in chosen for image in images}
-        _bound(self._picture_vectors)
-        new = [image for name, image in images.items() if name not in self._picture_vectors]
-        pixels = [image.pixels for image in new if image.pixels is not None]
-        if len(pixels) < len(new):
-            lost = next(image.id for image in new if image.pixels is None)
-            raise ValueError(f"the picture {lost!r} of a dialogue is not decoded")
-        vectors = self.encode_images(pixels)
-        self._picture_vectors.update(zip((i.id for i in new), vectors, strict=True))
-        return _unit(
-            np.stack(
-                [np.mean([self._picture_vectors[i.id] for i in images], 0) for images in chosen]
-            )
-        )
+        return self._joined(parts)
 
     @torch.inference_mode()
     def _run(self, function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> np.ndarray:
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             out = function(x)
-        return _unit(out.float().cpu().numpy())
+        return unit(out.float().cpu().numpy())
 
     def _joined(self, parts: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(parts) if parts else np.zeros((0, self.embedding_dim), np.float32)
@@ -262,6 +176,8 @@ def load_model(name: str) -> ClipModel:
         ValueError: an unknown tower or weights.
     """
     import open_clip
+
+    from chatsearcher.model import nano_tower as _nano_tower  # noqa: F401  (registers with timm)
 
     folder = Path(name)
     if folder.is_dir():
@@ -306,19 +222,7 @@ def parse_spec(argument: str) -> tuple[str, ClipOptions]:
     Raises:
         ValueError: an unknown mode or option.
     """
-    head, *settings = argument.split(",")
-    values: dict[str, Any] = {}
-    name, colon, mode = head.rpartition(":")
-    if colon and mode in get_args(Mode):
-        head, values["mode"] = name, mode
-    elif colon and not Path(head).exists():
-        raise ValueError(f"clip: unknown mode {mode!r}; expected {', '.join(get_args(Mode))}")
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or key not in ("text", "pictures", "weight"):
-            raise ValueError(f"clip: option {setting!r}; expected text=, pictures= or weight=")
-        values[key] = float(value) if key == "weight" else value
-    return head, ClipOptions(**values)
+    return dual.parse_spec(argument, ClipOptions)
 
 
 def grid(mode: Mode, weights: Sequence[float] = WEIGHTS) -> list[str]:
@@ -336,28 +240,3 @@ def load(argument: str, device: str | None = None) -> ClipRetriever:
     """``clip:…`` (see the module's text)."""
     name, options = parse_spec(argument)
     return ClipRetriever(load_model(name), options, device)
-
-
-def _turn_texts(dialogue: Dialogue, choice: TextChoice) -> list[str]:
-    """The texts that count, turn by turn, empty ones left out."""
-    if choice == "last":
-        turn = dialogue.last("user")
-        return [turn.text] if turn is not None and turn.text else []
-    turns = [t for t in dialogue.turns if choice in ("all", "mean") or t.role == "user"]
-    return [turn.text for turn in turns if turn.text]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
-
-
-def _bound(known: dict[str, np.ndarray], most: int = 100_000) -> None:
-    """Forget everything once too much is remembered."""
-    if len(known) > most:
-        known.clear()
-
-
-def _checked(vectors: np.ndarray | None) -> np.ndarray:
-    assert vectors is not None
-    return vectors

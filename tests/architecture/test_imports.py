@@ -18,6 +18,7 @@ COMMON = {"registry", "device", "images", "__init__"}
 MAY_IMPORT: dict[str, set[str]] = {
     "dialogue": set(),
     "registry": set(),
+    "auto_classes": set(),
     "device": set(),
     "images": set(),
     "gallery": {"dialogue"},
@@ -27,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": {"dialogue"},
     "foundation": {"dialogue"},
     "retrievers": {"model", "foundation", "retriever", "dialogue"},
+    "adapters": {"retrievers", "retriever", "dialogue"},
     "roles": {"foundation", "retriever", "dialogue"},
     "data": {"model", "world", "dialogue"},
     "preparation": {"foundation", "data", "index", "gallery", "retriever", "dialogue"},

@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatsearcher.benchmarks.ranking import beats_all, target_ranks
+from chatsearcher.benchmarks.ranking import (
+    beats_all,
+    ranks_among,
+    relevant_ranks,
+    target_ranks,
+)
 
 
 def scores_of(queries: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:
@@ -114,3 +119,65 @@ def test_what_means_nothing_is_refused() -> None:
         target_ranks(queries, gallery, [0, 1, 2], metric="dot")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="do not fit"):
         target_ranks(queries[:, :2], gallery, [0, 1, 2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31), metric=st.sampled_from(["cosine", "l2"]), ties=st.booleans())
+def test_several_right_pictures_rank_behind_equal_wrong_ones(
+    seed: int, metric: str, ties: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    gallery = rng.normal(size=(23, 4)).astype(np.float32)
+    if ties:
+        gallery[12:] = gallery[:11]
+    queries = rng.normal(size=(6, 4)).astype(np.float32)
+    relevant = [rng.choice(23, size=int(n), replace=False).tolist() for n in rng.integers(1, 6, 6)]
+    exclude = [set(rng.integers(0, 23, 4).tolist()) - set(rows) for rows in relevant]
+    found = relevant_ranks(queries, gallery, relevant, metric=metric, exclude=exclude)  # type: ignore[arg-type]
+    for row, scores in enumerate(scores_of(queries, gallery, metric)):
+        left = [n for n in range(23) if n not in exclude[row]]
+        # worst order that the scores allow: among equals (to 1e-9) the wrong ones first
+        order = sorted(left, key=lambda n: (-round(scores[n], 9), n in relevant[row]))
+        places = [place for place, n in enumerate(order, start=1) if n in relevant[row]]
+        assert found[row].tolist() == places
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), metric=st.sampled_from(["cosine", "l2"]))
+def test_the_rank_among_a_few_is_that_of_a_gallery_of_them(seed: int, metric: str) -> None:
+    rng = np.random.default_rng(seed)
+    gallery = rng.normal(size=(20, 4)).astype(np.float32)
+    gallery[10] = gallery[3]
+    queries = rng.normal(size=(5, 4)).astype(np.float32)
+    targets = [0, 3, 3, 10, 19]
+    rivals = [set(range(20)) - {t} - set(rng.integers(0, 20, 9).tolist()) for t in targets]
+    among = ranks_among(queries, gallery, targets, rivals, metric=metric)  # type: ignore[arg-type]
+    for row, (target, others) in enumerate(zip(targets, rivals, strict=True)):
+        own = [target, *sorted(others)]
+        expected = target_ranks(queries[row : row + 1], gallery[own], [0], metric=metric)  # type: ignore[arg-type]
+        assert among[row] == expected[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_what_float32_cannot_tell_apart_is_told_apart(metric: str, dtype: type) -> None:
+    """Candidates around the target closer than a float32 product's rounding, on either side."""
+    rng = np.random.default_rng(0)
+    width = 768
+    query = rng.normal(size=width)
+    query /= np.linalg.norm(query)
+    side = rng.normal(size=width)
+    side -= (side @ query) * query
+    side /= np.linalg.norm(side)
+    angles = 0.9 + 2e-7 * np.arange(-40, 41)
+    gallery = (np.cos(angles)[:, None] * query + np.sin(angles)[:, None] * side).astype(dtype)
+    asked = query[None].astype(dtype)
+    scores = scores_of(asked, gallery, metric)[0]
+    for target in (0, 40, 80):
+        rank = target_ranks(asked, gallery, [target], metric=metric)  # type: ignore[arg-type]
+        assert rank[0] == 1 + int((scores >= scores[target] - 1e-12).sum()) - 1
+
+
+def test_a_query_without_a_right_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="query 1 has no right picture"):
+        relevant_ranks(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), [[0], []])

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image as PILImages
 
-from chatsearcher.benchmarks.single_query import (
-    GalleryVectors,
-    run_single_query,
-    set_checksum,
-    with_pixels,
-)
-from chatsearcher.benchmarks.world import joint_interval, suite_result, summarise
+from chatsearcher.benchmarks.card import Card
+from chatsearcher.benchmarks.query_sets import Outcome, QuerySetBenchmark, outcome_of, task_of
+from chatsearcher.benchmarks.results import Result
+from chatsearcher.benchmarks.single_query import GalleryVectors, set_checksum, with_pixels
+from chatsearcher.benchmarks.vectors import encode
+from chatsearcher.benchmarks.world import figures_of, joint_interval, suite_result
 from chatsearcher.dialogue import Dialogue, Image
 
 
@@ -73,6 +72,35 @@ def ask(number: float, target: str, **rest) -> ToyQuery:
     return ToyQuery(f"q{number}", Dialogue().user(str(number)), target, **rest)
 
 
+class ToyBenchmark(QuerySetBenchmark):
+    """A toy set with the world's figures."""
+
+    def __init__(self, queries: ToySet) -> None:
+        self._queries = queries
+
+    @property
+    def card(self) -> Card:
+        return Card(self._queries.name, "nothing", {}, ("mean recall",), "mean recall", "-", "-")
+
+    def queries(self) -> ToySet:
+        return self._queries
+
+    def task(self):
+        return task_of(self._queries, load)
+
+    def figures(self, task, outcome):
+        return figures_of(task, outcome)
+
+
+def ranked(system: Angle, queries: ToySet) -> Outcome:
+    encoded = encode(system, task_of(queries, load))
+    return outcome_of(encoded.task, encoded.vectors)
+
+
+def measured(system: Angle, queries: ToySet) -> Result:
+    return ToyBenchmark(queries).run(system)
+
+
 GALLERY = tuple(str(number) for number in range(0, 200, 10))
 
 
@@ -82,10 +110,10 @@ def test_ranks_exclusion_and_neighbours() -> None:
         (
             ask(50, "50", neighbours=("40", "60")),
             ask(54, "60", neighbours=("50", "70")),
-            ask(54, "60", exclude=frozenset({"50", "not in the gallery"}), neighbours=("50", "70")),
+            ask(53, "60", exclude=frozenset({"50", "not in the gallery"}), neighbours=("50", "70")),
         ),
     )
-    out = run_single_query(Angle(), queries, load)
+    out = ranked(Angle(), queries)
     assert out.ranks.tolist() == [1, 2, 1]
     assert out.beats_neighbours.tolist() == [True, False, True]
     assert out.candidates.tolist() == [20, 20, 19]
@@ -95,14 +123,14 @@ def test_ranks_exclusion_and_neighbours() -> None:
 def test_pictures_of_a_dialogue_are_decoded() -> None:
     dialogue = Dialogue().user("10", Image("40"))
     queries = ToySet(GALLERY, (ToyQuery("q", dialogue, "50"),))
-    assert run_single_query(Angle(), queries, load).ranks.tolist() == [1]
+    assert ranked(Angle(), queries).ranks.tolist() == [1]
     kept = Image("40", pixels=load("7"))
     assert with_pixels(Dialogue().user(kept), load).images[0].pixels is kept.pixels
 
 
 def test_a_constant_scorer_gets_nothing() -> None:
     queries = ToySet(GALLERY, tuple(ask(int(n), n, neighbours=("0", "190")) for n in GALLERY[1:-1]))
-    result = summarise("toy", queries, run_single_query(Constant(), queries, load), Constant())
+    result = measured(Constant(), queries)
     assert result.metrics["R@10"] == 0
     assert result.metrics["beats neighbours"] == 0
     assert result.metrics["beats neighbours by chance"] == pytest.approx(100 / 3)
@@ -125,11 +153,11 @@ def test_a_picture_is_encoded_once_and_remembered_on_disk(tmp_path: Path) -> Non
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="'55' is not in the gallery"):
-        run_single_query(Angle(), ToySet(GALLERY, (ask(5, "55"),)), load)
-    with pytest.raises(ValueError, match="names a picture twice"):
-        run_single_query(Angle(), ToySet(("1", "1"), (ask(1, "1"),)), load)
+        ranked(Angle(), ToySet(GALLERY, (ask(5, "55"),)))
+    with pytest.raises(ValueError, match="picture '1' stands in the data twice"):
+        ranked(Angle(), ToySet(("1", "1"), (ask(1, "1"),)))
     with pytest.raises(ValueError, match="expected \\(1, 3\\)"):
-        run_single_query(Angle(embedding_dim=3), ToySet(("1",), (ask(1, "1"),)), load)
+        ranked(Angle(embedding_dim=3), ToySet(("1",), (ask(1, "1"),)))
 
 
 def test_the_checksum_sees_every_part_of_a_set() -> None:
@@ -157,9 +185,7 @@ def test_the_suite_is_the_mean_of_all_recalls() -> None:
         ToySet(GALLERY, tuple(ask(int(n), n) for n in GALLERY), "one"),
         ToySet(GALLERY, tuple(ask(int(n) + 11, n) for n in GALLERY), "two"),
     ]
-    results = [
-        summarise(each.name, each, run_single_query(Angle(), each, load), Angle()) for each in sets
-    ]
+    results = [measured(Angle(), each) for each in sets]
     joint = suite_result("both", results)
     recalls = [result.metrics[f"R@{k}"] for result in results for k in (1, 5, 10)]
     assert len(recalls) == 6

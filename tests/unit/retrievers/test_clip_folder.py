@@ -13,7 +13,7 @@ from chatsearcher.training.tower import CroppedClip, TowerSettings, build_clip, 
 from tests.fixtures.tiny import picture, tiny_tokenizer
 
 SETTINGS = TowerSettings(
-    image_size=32, width=8, embedding_dim=16, text_layers=1, text_width=16, text_heads=2, context=16
+    image_size=32, embedding_dim=16, text_layers=1, text_width=16, text_heads=2, context=16
 )
 
 
@@ -22,8 +22,6 @@ def tower(tmp_path_factory):
     torch.manual_seed(1)
     tokenizer = tiny_tokenizer()
     config = SETTINGS.model_config(tokenizer)
-    # open_clip divides width by 64 for the attention pool's heads
-    config["vision_cfg"]["head_width"] = 32
     clip = build_clip(config).eval()
     folder = tmp_path_factory.mktemp("tower")
     save_clip(folder, CroppedClip(clip).state_dict(), config, tokenizer)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chatsearcher.benchmarks.report import compare, refresh, spread, spreads
+from chatsearcher.benchmarks.reporting.seeds import compare, refresh, spread, spreads
 from chatsearcher.benchmarks.results import Result, write_results
 
 
