@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
 from chatsearcher.dialogue import Dialogue, Image, Text
-from chatsearcher.world.captions import EVERYTHING, caption, describe
+from chatsearcher.world.captions import caption
 from chatsearcher.world.dialogues import conversation, search
 from chatsearcher.world.pictures import picture_id
 from chatsearcher.world.scene import Scene, Split, sample_scene
@@ -74,36 +74,26 @@ def _look_alike(scene: Scene, split: Split, rng: random.Random) -> Scene:
     return _look_alike(scene, split, rng)
 
 
+def _family(split: Split, rng: random.Random, count: int) -> list[Scene]:
+    """A scene and others that differ from it in one attribute each."""
+    scenes = [sample_scene(rng, split)]
+    while len(scenes) < count:
+        other = _look_alike(scenes[0], split, rng)
+        if other not in scenes:
+            scenes.append(other)
+    return scenes
+
+
 def hard_pairs(
     split: Split, seed: int, start: int = 0, group: int = 4
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """(key, [(picture id, caption)] * group): each differs from the first in one attribute."""
 
     def make(rng: random.Random) -> list[tuple[str, str]]:
-        first = sample_scene(rng, split)
-        scenes = [first]
-        while len(scenes) < group:
-            other = _look_alike(first, split, rng)
-            if other not in scenes:
-                scenes.append(other)
+        scenes = _family(split, rng, group)
         return [(picture(s, rng).id, caption(s, rng, complete=1.0)) for s in scenes]
 
     return _stream(f"hard{group}", split, seed, start, make)
-
-
-def short_pairs(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, tuple[str, str]]]:
-    """(key, (picture id, few words)): the kinds, and now and then an attribute.
-
-    What a complete caption says beside the kinds is enough to find a picture among random ones;
-    here a tower has to see the kinds.
-    """
-
-    def make(rng: random.Random) -> tuple[str, str]:
-        scene = sample_scene(rng, split)
-        say = frozenset(name for name in sorted(EVERYTHING) if rng.random() < 0.1)
-        return picture(scene, rng).id, describe(scene, rng, say)
-
-    return _stream("short", split, seed, start, make)
 
 
 def documents(
@@ -129,15 +119,13 @@ def conversations(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str
 def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
     """(key, dialogue that leads to a picture) for ever, as the test sets have them.
 
-    Two neighbours of the stream lead to pictures that differ in one attribute, so that a batch
-    holds look-alikes of its targets.
+    Four neighbours of the stream lead to pictures that differ from the first's in one attribute, so
+    that a batch holds look-alikes of its targets.
     """
     index = start
     while True:
-        rng = item_rng("look-alikes", split, seed, index // 2)
-        target = sample_scene(rng, split)
-        if index % 2:
-            target = _look_alike(target, split, rng)
+        rng = item_rng("look-alikes", split, seed, index // 4)
+        target = _family(split, rng, 4)[index % 4]
         rng = item_rng("search", split, seed, index)
         yield (
             f"search/{split}/{seed}/{index}",

@@ -50,8 +50,8 @@ CORRECTIONS = ("No, {x}.", "Sorry, I meant {x}.", "Actually, {x}.", "Wait, {x}."
 
 
 @dataclass
-class _Teller:
-    """One telling: the scene as believed so far, and the facts not told yet."""
+class Teller:
+    """Puts facts of one scene into words."""
 
     rng: random.Random
     scene: Scene
@@ -168,7 +168,7 @@ def telling(scene: Scene, rng: random.Random) -> Dialogue:
     """Two to four rounds of words that tell all of the scene; ends with a user's turn."""
     rounds = rng.choice((2, 3, 3, 4))
     wish = rng.randrange(len(scene.things)) if rng.random() < 0.4 else None
-    facts = _facts(scene)
+    facts = facts_of(scene)
     first = {("count", i) for i, thing in enumerate(scene.things) if thing.count == 1 and i != wish}
     rest = [fact for fact in facts if fact not in first]
     rng.shuffle(rest)
@@ -180,9 +180,9 @@ def telling(scene: Scene, rng: random.Random) -> Dialogue:
     if rng.random() < 0.5:
         mistake = _mistake(scene, sorted(first) + [("kind", i) for i in _named(scene, wish)], rng)
     told = scene if mistake is None else _wrong(scene, *mistake)
-    teller = _Teller(rng, scene, told, wish)
+    teller = Teller(rng, scene, told, wish)
     opening = teller.opening(first)
-    dialogue = Dialogue().user(_open(opening, rng))
+    dialogue = Dialogue().user(opened_with(opening, rng))
     due = None if mistake is None else rng.randrange(len(chunks))
     for number, chunk in enumerate(chunks):
         asked = rng.choice(chunk) if chunk and rng.random() < 0.75 else None
@@ -202,7 +202,8 @@ def telling(scene: Scene, rng: random.Random) -> Dialogue:
     return dialogue
 
 
-def _facts(scene: Scene) -> list[Fact]:
+def facts_of(scene: Scene) -> list[Fact]:
+    """All there is to tell of a scene besides the kinds of its things."""
     looks = [(name, index) for index in range(len(scene.things)) for name in LOOKS]
     return [*looks, ("place", 0), ("setting", 0), ("time", 0)]
 
@@ -238,7 +239,8 @@ def _chunks(facts: list[Fact], number: int, rng: random.Random) -> list[list[Fac
     return [facts[a:b] for a, b in zip([0, *ends], [*ends, len(facts)], strict=True)]
 
 
-def _open(text: str, rng: random.Random) -> str:
+def opened_with(text: str, rng: random.Random) -> str:
+    """The words as a user's first turn."""
     opener = rng.choice(OPENERS)
     return opener.format(
         x=text if not opener.startswith(("Help", "I have")) else sentence(text, "")
