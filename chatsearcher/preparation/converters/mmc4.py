@@ -114,8 +114,8 @@ class Mmc4:
                 bare += 1
                 continue
             about = stretch.about(f"mmc4/{line.where}+{len(examples)}", document.get("url"))
-            data = tuple(each.picture for each in stretch.pictures)
-            examples.append(Example(held_out(name, self.val_every), about, data))
+            files = tuple(stretch.files().values())
+            examples.append(Example(held_out(name, self.val_every), about, files))
         if bare:
             counts["stretches without a picture, left out"] = bare
         return Outcome(line.cursor, examples, rejects, counts)
@@ -174,10 +174,15 @@ class Stretch:
     pictures: list[_Matched]
     places: list[int]
 
+    def files(self) -> dict[str, Picture]:
+        """id -> picture, each once: a page may show the same one at several sentences."""
+        return {each.id: each.picture for each in self.pictures}
+
     def about(self, id: str, url: Any) -> dict[str, Any]:
+        paths = {id: member(n, picture) for n, (id, picture) in enumerate(self.files().items())}
         images = []
-        for number, (matched, place) in enumerate(zip(self.pictures, self.places, strict=True)):
-            image = {"path": member(number, matched.picture), "id": matched.id, "text": place}
+        for matched, place in zip(self.pictures, self.places, strict=True):
+            image = {"path": paths[matched.id], "id": matched.id, "text": place}
             if matched.similarity is not None:
                 image["similarity"] = matched.similarity
             images.append(image)

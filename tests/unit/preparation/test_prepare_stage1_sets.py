@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatsearcher.data.record_kinds import as_record
+from chatsearcher.data.records import SourceConfig
+from chatsearcher.dialogue import Image
 from chatsearcher.preparation.converters.mmc4 import _Matched, stretches
 from chatsearcher.preparation.records import Picture
 from tests.fixtures import published
@@ -214,6 +218,27 @@ def test_a_document_of_2000_sentences_becomes_bounded_records(
     assert done.manifest["counts"]["stretches without a picture, left out"] > 0
 
 
+def test_a_picture_that_a_document_shows_twice_is_stored_once(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    """Training takes two members of one id for a broken record, and would lose the document."""
+    document = mmc4_document(0, images=(0, 1, 3))
+    document["image_info"][2]["raw_url"] = document["image_info"][0]["raw_url"]
+    done = prepare("mmc4", mmc4(tmp_path / "m", [document]), "--val-every", "0")
+    (stored,) = done.records()
+    images = stored.metadata()["images"]
+    assert [(image["path"], image["text"]) for image in images] == [
+        ("0.jpg", 0),
+        ("1.jpg", 1),
+        ("0.jpg", 3),
+    ]
+    assert stored.pictures == ["0.jpg", "1.jpg"]
+    config = SourceConfig("shard-documents", path=str(done.folder))
+    record = as_record(stored, config, "mmc4", stored.key, random.Random(0))
+    shown = [part.id for part in record.content if isinstance(part, Image)]
+    assert [number_of(record.load(id)) for id in shown] == [0, 1, 0]
+
+
 def matched(text: int) -> _Matched:
     return _Matched(Picture(b"", "jpg", 1, 1), f"p{text}", text, None)
 
@@ -246,10 +271,10 @@ def test_pictures_too_large_do_no_harm(prepare: Prepare, tmp_path: Path) -> None
     """100 megapixels are taken as they are; a header that claims more is refused unread."""
     folder = mmc4(tmp_path / "m", [mmc4_document(0, images=(0, 1, 2))])
     (folder / "images" / "00000.tar").unlink()
-    from PIL import Image
+    from PIL import Image as Pillow
 
     (folder / "images" / "0_0.jpg").write_bytes(jpeg(5))
-    Image.new("L", (10_000, 10_000), 99).save(folder / "images" / "0_1.jpg", quality=5)
+    Pillow.new("L", (10_000, 10_000), 99).save(folder / "images" / "0_1.jpg", quality=5)
     claims = bytearray(published.jpeg(1, kind="PNG"))
     claims[16:24] = (200_000).to_bytes(4, "big") * 2
     crc = __import__("zlib").crc32(bytes(claims[12:29])).to_bytes(4, "big")
@@ -267,7 +292,7 @@ def test_pictures_too_large_do_no_harm(prepare: Prepare, tmp_path: Path) -> None
     from io import BytesIO
 
     sizes = [
-        Image.open(BytesIO(r.read(e))).size
+        Pillow.open(BytesIO(r.read(e))).size
         for split in ("train", "val")
         for r in smaller.records(split)
         for e in r.pictures
