@@ -28,6 +28,9 @@ PUBLISHED = {
     "flickr30k": {"images test": 1_000, "captions test": 5_000},
 }
 
+FOLDERS = {"flickr30k": "flickr30k-images"}
+"""The folder that a set's pictures are packed in, where its JSON names none."""
+
 
 class Karpathy:
     """Pictures of a file, in its order."""
@@ -54,8 +57,8 @@ class Karpathy:
                 if split == "restval" and not self.with_restval:
                     yield Outcome(cursor, counts=counts)
                     continue
-                name = entry["filename"]
-                names = [f"{entry['filepath']}/{name}"] if entry.get("filepath") else []
+                name, folder = entry["filename"], entry.get("filepath") or FOLDERS.get(self.name)
+                names = [f"{folder}/{name}"] if folder else []
                 names += [name, _coco_2017(name)] if name.startswith("COCO_") else [name]
                 about = {"sentids": [each.get("sentid") for each in entry["sentences"]]}
                 if "cocoid" in entry:

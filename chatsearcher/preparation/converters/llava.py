@@ -83,8 +83,7 @@ class Llava:
         files: dict[str, Picture] = {}
         image = None
         if name is not None:
-            base = name.rpartition("/")[2]
-            files[_picture_id(name)] = pictures.load(name, base, f"COCO_train2014_{base}")
+            files[_picture_id(name)] = pictures.load(*_file_names(name))
             image = Image(_picture_id(name))
         dialogue = Dialogue(id=str(entry.get("id", where)))
         shown = 0
@@ -127,6 +126,14 @@ def _parts(value: str, image: Image | None) -> tuple[list[Part], int]:
         if piece.strip():
             parts.append(Text(piece.strip()))
     return parts, len(pieces) - 1
+
+
+def _file_names(name: str) -> tuple[str, ...]:
+    """What the picture's file may be called: the 150k set names COCO's files without a folder, and
+    they are found in the folder that COCO packs them in, too."""
+    folder, _, base = name.rpartition("/")
+    packed = () if folder else (f"train2017/{base}", f"coco/train2017/{base}")
+    return (name, *packed, base, f"COCO_train2014_{base}")
 
 
 def _picture_id(name: str) -> str:

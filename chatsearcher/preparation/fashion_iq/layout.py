@@ -49,5 +49,7 @@ def names_of(path: Path) -> tuple[str, str]:
 
 
 def picture_names(asin: str) -> tuple[str, ...]:
-    """What a product's picture file may be called, in folders and in shards."""
-    return (f"{asin}.jpg", f"{asin}.png", f"{asin}.jpeg", asin)
+    """What a product's picture file may be called, in folders and in shards; ``images/`` is where
+    copies of the whole set keep them, beside captions and lists."""
+    files = (f"{asin}.jpg", f"{asin}.png", f"{asin}.jpeg")
+    return (*files, *(f"images/{file}" for file in files), asin)

@@ -62,10 +62,13 @@ def test_fashion_iq_pairs_and_an_honest_count(prepare: Prepare, tmp_path: Path) 
     assert "queries dress train: 7 (DIFFERS: published 5,985)" in done.printed
 
 
-def test_fashion_iq_test_files_have_no_targets(prepare: Prepare, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["", "images/"])
+def test_fashion_iq_test_files_have_no_targets(
+    prepare: Prepare, tmp_path: Path, place: str
+) -> None:
     folder = fashion_iq(tmp_path / "f", products=3)
     ids = json.loads((folder / "image_splits" / "split.shirt.test.json").read_text())
-    write_pictures(tmp_path / "f", [f"{asin}.png" for asin in ids])
+    write_pictures(tmp_path / "f", [f"{place}{asin}.png" for asin in ids])
     done = prepare("fashion-iq", folder)
     for about in done.abouts("test"):
         assert about["target"] is None
@@ -138,16 +141,24 @@ def test_official_lists_of_karpathy(prepare: Prepare, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "restval"), [("coco", True), ("coco", False), ("flickr30k", True)]
+    ("dataset", "restval", "packed"),
+    [
+        ("coco", True, ""),
+        ("coco", False, ""),
+        ("flickr30k", True, ""),
+        ("flickr30k", True, "flickr30k-images/"),
+    ],
 )
-def test_karpathy(prepare: Prepare, tmp_path: Path, dataset: str, restval: bool) -> None:
+def test_karpathy(
+    prepare: Prepare, tmp_path: Path, dataset: str, restval: bool, packed: str
+) -> None:
     entry = karpathy(dataset)
     write_json(tmp_path / "k" / f"dataset_{dataset}.json", entry)
     names = [
         "/".join(filter(None, (image.get("filepath"), image["filename"])))
         for image in entry["images"]
     ]
-    write_pictures(tmp_path / "k", names[:4])
+    write_pictures(tmp_path / "k", [f"{packed}{name}" for name in names[:4]])
     done = prepare("karpathy", tmp_path / "k", *([] if restval else ["--no-restval"]))
     assert done.manifest["records"] == {"train": 2 if restval else 1, "val": 1, "test": 1}
     assert [r["where"] for r in done.rejects] == [f"dataset_{dataset}.json[4]"]

@@ -27,14 +27,17 @@ def roles(about: dict[str, Any]) -> str:
     return "".join(message["role"][0] for message in about["messages"])
 
 
-@pytest.mark.parametrize("prefix", ["", "coco/train2017/"])
+@pytest.mark.parametrize(
+    ("prefix", "packed"),
+    [("", ""), ("", "train2017/"), ("", "coco/train2017/"), ("coco/train2017/", "")],
+)
 def test_llava_puts_the_picture_where_the_placeholder_stood(
-    prepare: Prepare, tmp_path: Path, prefix: str
+    prepare: Prepare, tmp_path: Path, prefix: str, packed: str
 ) -> None:
     names = [f"{prefix}{n:012d}.jpg" for n in range(3)]
     entries = [llava_entry(n, name) for n, name in enumerate(names)] + [llava_entry(7, None, 3)]
     write_json(tmp_path / "l" / "llava_instruct_150k.json", entries)
-    write_pictures(tmp_path / "l", names)
+    write_pictures(tmp_path / "l", [f"{packed}{name}" for name in names])
     done = prepare("llava", tmp_path / "l", "--val-every", "0")
     assert done.rejects == []
     for n, (about, record) in enumerate(zip(done.abouts(), done.records(), strict=True)):
