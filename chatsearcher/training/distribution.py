@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from chatsearcher.training.settings import EngineSettings, RunSettings
+from chatsearcher.device import pick_device, pick_dtype
+from chatsearcher.training.settings import EngineSettings, Precision, RunSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -79,10 +80,18 @@ def deepspeed_config(run: RunSettings) -> dict[str, Any]:
     }
     config.update({k: v for k, v in values.items() if config.get(k, "auto") == "auto"})
     config["bf16"] = {"enabled": run.engine.precision == "bf16"}
-    if run.engine.precision == "bf16-autocast":
+    if precision_here(run.engine) == "bf16-autocast":
         config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     config.setdefault("steps_per_print", 2**31 - 1)
     return config
+
+
+def precision_here(engine: EngineSettings, device: torch.device | str | None = None) -> Precision:
+    """The engine's precision on this machine: what "auto" means here."""
+    if engine.precision != "auto":
+        return engine.precision
+    fast = pick_dtype(device or pick_device()) == torch.bfloat16
+    return "bf16-autocast" if fast else "fp32"
 
 
 def _single_process_environment() -> None:
@@ -153,7 +162,7 @@ def build_accelerator(run: RunSettings) -> Accelerator:
 
 def autocast(accelerator: Accelerator, run: RunSettings) -> contextlib.AbstractContextManager[None]:
     """bf16 autocast around the objective; a no-op where the recipe's precision is another."""
-    if run.engine.precision != "bf16-autocast":
+    if precision_here(run.engine) != "bf16-autocast":
         return contextlib.nullcontext()
     return torch.autocast(accelerator.device.type, dtype=torch.bfloat16)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from chatsearcher.training.distribution import zero_stage
+from chatsearcher.training.distribution import precision_here, zero_stage
 from chatsearcher.training.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def open_feature_cache(
         "layer": config.tower_layer,
         "class_token": config.tower_class_token,
         "pictures": processor.image_processor.to_dict(),  # sizes, crop, resampling, mean, deviation
-        "precision": engine.precision,
+        "precision": precision_here(engine),
     }
     fingerprint = tower_fingerprint(model.tower, settings)
     return FeatureCache(engine.feature_cache, fingerprint, int(engine.feature_cache_gb * 1e9))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from chatsearcher.training.distribution import precision_here
 from chatsearcher.training.settings import as_json
 
 _PACKAGES = (
@@ -64,6 +65,7 @@ def write(run_dir: Path, recipe: Any, ranks: int) -> Path:
         "commit": git_commit(),
         "versions": versions(),
         "machine": machine(),
+        "precision": precision_here(recipe.engine),
         "ranks": ranks,
     }
     run_dir.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Precision = Literal["fp32", "bf16-autocast", "bf16"]
+Precision = Literal["auto", "fp32", "bf16-autocast", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class EngineSettings:
             own stage counts then.
         zero: ZeRO stage 0-3, one file each in ``ds_configs/``.
         precision: "bf16-autocast" keeps float32 parameters, "bf16" lets DeepSpeed keep bfloat16
-            parameters and float32 master weights, "fp32" is for tests.
+            parameters and float32 master weights; "auto" is the first of them where the device
+            multiplies bfloat16 fast, and "fp32" elsewhere.
         activation_checkpointing: keep each language model layer's input only, and compute the rest
             again in the backward pass: a third more arithmetic in them, a fraction of the memory.
         attention: "auto" (SDPA), "eager", "sdpa", "varlen" (torch's own flash kernel over packed
@@ -58,7 +59,7 @@ class EngineSettings:
 
     deepspeed: str = "auto"
     zero: Literal[0, 1, 2, 3] = 0
-    precision: Precision = "bf16-autocast"
+    precision: Precision = "auto"
     activation_checkpointing: bool = False
     attention: Literal[
         "auto", "eager", "sdpa", "varlen", "flash_attention_2", "flash_attention_3"
@@ -68,6 +69,11 @@ class EngineSettings:
     feature_cache: str = ""
     feature_cache_gb: float = 100.0
     threads: int = 0
+
+    @property
+    def autocasts_on_gpus(self) -> bool:
+        """Whether GPUs of today, which multiply bfloat16 fast, would train under autocast."""
+        return self.precision in ("auto", "bf16-autocast")
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def need(
     """
     text = config.llm_config.get_text_config()
     layers, wide = text.num_hidden_layers, 2 if engine.precision == "bf16" else 4
-    autocast = engine.precision == "bf16-autocast"
+    autocast = engine.autocasts_on_gpus
     zero = engine.zero if deepspeed else 0
     weights, gradients, optimiser, communication, host = _states(
         counts, wide, zero, gpus, offload, deepspeed
@@ -209,7 +209,7 @@ def _logits(
     if kind == "plain":
         return 12 * at_once
     hidden = 2 * words * text.hidden_size * wide  # the chosen states and their gradients
-    copy = 2 * counts.head if engine.precision == "bf16-autocast" else 0
+    copy = 2 * counts.head if engine.autocasts_on_gpus else 0
     return 8 * min(at_once, CHUNK_LOGITS) + hidden + copy
 
 

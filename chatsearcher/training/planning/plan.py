@@ -165,7 +165,7 @@ def plan(
             patches=counts.patches,
             channels=counts.channels,
             dtype=weight_dtype(engine),
-            autocast=engine.precision == "bf16-autocast",
+            autocast=engine.autocasts_on_gpus,
             attention="sdpa" if engine.attention == "auto" else engine.attention,
             adapter_rank=adapter.rank,
             adapter_dropout=adapter.dropout,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from chatsearcher.training import distribution
 from chatsearcher.training.settings import EngineSettings, OptimiserSettings, RunSettings
@@ -19,7 +20,7 @@ def test_the_jsons_hold_engine_settings_only(path):
     assert not {"optimizer", "scheduler"} & set(config)
     run = RunSettings(
         optimiser=OptimiserSettings(clip=0.5, accumulation=3),
-        engine=EngineSettings(deepspeed=str(path)),
+        engine=EngineSettings(deepspeed=str(path), precision="bf16-autocast"),
     )
     filled = distribution.deepspeed_config(run)
     assert "auto" not in [filled[name] for name in recipe_owned]
@@ -65,3 +66,15 @@ def test_bfloat16_parameters_without_deepspeed_are_refused(monkeypatch):
     run = RunSettings(engine=EngineSettings(precision="bf16"))
     with pytest.raises(ValueError, match="bf16-autocast"):
         distribution.build_accelerator(run)
+
+
+@pytest.mark.parametrize(
+    ("fast", "means"), [(torch.bfloat16, "bf16-autocast"), (torch.float32, "fp32")]
+)
+def test_automatic_precision_is_bfloat16_only_where_that_is_fast(fast, means, monkeypatch):
+    monkeypatch.setattr(distribution, "pick_dtype", lambda device: fast)
+    assert distribution.precision_here(EngineSettings()) == means
+    filled = distribution.deepspeed_config(RunSettings())
+    assert ("torch_autocast" in filled) == (means == "bf16-autocast")
+    chosen = EngineSettings(precision="bf16")  # whoever names one gets that one
+    assert distribution.precision_here(chosen) == "bf16"
