@@ -161,6 +161,7 @@ def conclude(
             "missing images": len(encoded.missing),
             "queries left out": len(whole.queries) - len(task.queries),
             "truncated texts": encoded.truncated,
+            **({} if encoded.divided is None else {"divided texts": encoded.divided}),
             **task.facts,
             **figures.counts,
         },

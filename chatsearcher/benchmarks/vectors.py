@@ -23,6 +23,7 @@ from chatsearcher.retriever import Metric, Retriever
 if TYPE_CHECKING:
     from chatsearcher.dialogue import Dialogue
 
+LONG_TEXTS = ("truncated_texts", "divided_texts")  # counters that a system may have
 LENGTH_TOLERANCE = 1e-2  # a vector that was normalised in bfloat16 is off by up to 4e-3
 
 
@@ -50,12 +51,14 @@ class Encoded:
         vectors: of that task.
         missing: picture id -> why it could not be used.
         truncated: how many texts the system cut; None where it does not count them.
+        divided: how many texts were too long for the system and encoded in pieces; None likewise.
     """
 
     task: Task
     vectors: Vectors
     missing: dict[str, str]
     truncated: int | None = None
+    divided: int | None = None
 
 
 def encode(
@@ -68,7 +71,7 @@ def encode(
 
     Pictures that are not there or cannot be decoded are left out and named. A system that knows
     vectors by id (``image_vectors_of``) is asked for those, and no pixels are read. A system that
-    cuts long texts counts them in ``truncated_texts``.
+    cuts long texts counts them in ``truncated_texts``, one that divides them in ``divided_texts``.
 
     Raises:
         FileNotFoundError: not one picture of the gallery is there.
@@ -91,7 +94,7 @@ def encode(
         images = np.asarray(by_id(task.images))
         check_vectors(images, len(task.images), retriever, "image_vectors_of")
     left = task.without(missing)
-    before = getattr(retriever, "truncated_texts", None)
+    before = {name: getattr(retriever, name, None) for name in LONG_TEXTS}
     queries, late = _encode_queries(retriever, left, by_id is not None, progress)
     if late:  # pictures that only dialogues show
         rows = left.rows
@@ -100,12 +103,14 @@ def encode(
         left = left.without(missing)
         images = images[[rows[name] for name in left.images]]
         queries = queries[[asked[query.id] for query in left.queries]]
-    after = getattr(retriever, "truncated_texts", None)
-    truncated = None if before is None or after is None else int(after) - int(before)
+    truncated, divided = (
+        None if count is None else int(getattr(retriever, name)) - int(count)
+        for name, count in before.items()
+    )
     name = type(retriever).__name__
     for what, vectors in (("pictures", images), ("queries", queries)):
         _check_lengths(vectors, retriever.metric, f"{name}: the vectors of the {what}")
-    return Encoded(left, Vectors(images, queries, retriever.metric), missing, truncated)
+    return Encoded(left, Vectors(images, queries, retriever.metric), missing, truncated, divided)
 
 
 def _encode_queries(

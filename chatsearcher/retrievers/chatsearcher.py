@@ -48,9 +48,11 @@ class ChatSearcherRetriever:
         no_match_threshold: the score below which nothing fits; None where it is not calibrated.
         search_threshold: the probability of a picture from which one is shown; None leaves the
             decision to the likeliest token.
+        truncated_texts: none, ever: a dialogue that is too long to be a query is refused.
     """
 
     metric: Metric = "cosine"
+    truncated_texts = 0
 
     def __init__(
         self,

@@ -7,9 +7,11 @@ saves it: ``open_clip_config.json``, ``open_clip_model.safetensors`` and a token
 Options:
 
 - ``text``: ``last`` (the last user's turn), ``all`` (every turn, joined), ``user`` (every user's
-  turn, joined), ``mean`` (the mean of the turns' vectors). Nothing is ever cut off: a text longer
-  than the model's context is divided at turns, then sentences, then words, and the mean of the
-  pieces' vectors stands for it; ``long_texts`` counts them.
+  turn, joined), ``mean`` (the mean of the turns' vectors).
+- ``long``: what becomes of a text longer than the model's context. ``divide`` (the default) loses
+  nothing: it is divided at turns, then sentences, then words, and the mean of the pieces' vectors
+  stands for it; ``divided_texts`` counts them. ``cut`` drops its end, as the published baselines of
+  ChatIR do, whose late rounds CLIP therefore never reads; ``truncated_texts`` counts them.
 - ``pictures``: ``last`` or ``mean`` (of all pictures of the dialogue).
 - ``weight``: in ``both``, the share of the text in ``w·text + (1 − w)·pictures``, in [0, 1]. A
   dialogue without a picture is its text alone.
@@ -18,10 +20,10 @@ Options:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -35,14 +37,22 @@ from chatsearcher.retrievers.dual.options import Mode, PictureChoice, QueryOptio
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+LongChoice = Literal["divide", "cut"]
 WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the text in `both`, for tuning
 
 
 @dataclass(frozen=True)
 class ClipOptions(QueryOptions):
-    """What of a dialogue becomes the query (see the module's text)."""
+    """What of a dialogue becomes the query (see the module's text).
+
+    Attributes:
+        long: what becomes of a text longer than the context.
+    """
+
+    long: LongChoice = "divide"
 
     kind = "clip"
+    choices: ClassVar[Mapping[str, Any]] = {**QueryOptions.choices, "long": LongChoice}
 
 
 @dataclass
@@ -75,8 +85,11 @@ class ClipRetriever(DualEncoder):
         batch: pictures or texts at once.
 
     Attributes:
-        long_texts: how many encoded texts were longer than the context (divided, never cut).
+        divided_texts: how many encoded texts were longer than the context and so divided.
+        truncated_texts: how many of them were cut instead (``long=cut``).
     """
+
+    options: ClipOptions
 
     def __init__(
         self,
@@ -89,7 +102,7 @@ class ClipRetriever(DualEncoder):
         self.options = options or ClipOptions()
         self.device = pick_device(None if device is None else str(device))
         self.batch = batch
-        self.long_texts = 0
+        self.divided_texts = self.truncated_texts = 0
         self._model = model
         self._dtype = pick_dtype(self.device)
         self._fingerprint: str | None = None
@@ -110,7 +123,7 @@ class ClipRetriever(DualEncoder):
         other = object.__new__(ClipRetriever)
         other.__dict__.update(self.__dict__)
         other.options = options
-        other.long_texts = 0
+        other.divided_texts = other.truncated_texts = 0
         return other
 
     def encode_images(self, images: Sequence[PILImage]) -> np.ndarray:
@@ -125,11 +138,15 @@ class ClipRetriever(DualEncoder):
         return self._joined(parts)
 
     def fitted(self, texts: Sequence[str]) -> list[str]:
-        """Turns -> pieces that each fit the context: one piece if all fit together."""
+        """Turns -> pieces that each fit the context: one piece if all fit together, or if what is
+        too long is to be cut by the tokenizer."""
         whole = " ".join(texts)
         if self._model.token_count(whole) <= self._model.context:
             return [whole]
-        self.long_texts += 1
+        if self.options.long == "cut":
+            self.truncated_texts += 1
+            return [whole]
+        self.divided_texts += 1
         return list(self._divided(texts))
 
     def _divided(self, texts: Iterable[str]) -> Iterable[str]:
@@ -151,7 +168,7 @@ class ClipRetriever(DualEncoder):
             yield from self._divided([" ".join(words[:half]), " ".join(words[half:])])
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts that fit -> [N, D] float32 unit vectors."""
+        """Texts -> [N, D] float32 unit vectors; what does not fit is cut at its end."""
         parts = []
         for start in range(0, len(texts), self.batch):
             ids = self._model.tokenize(list(texts[start : start + self.batch])).to(self.device)

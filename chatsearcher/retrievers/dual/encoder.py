@@ -40,7 +40,7 @@ class DualEncoder(ABC):
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts that fit -> [N, D] float32 unit vectors."""
+        """What ``fitted`` gave -> [N, D] float32 unit vectors."""
 
     @abstractmethod
     def fitted(self, texts: Sequence[str]) -> list[str]:

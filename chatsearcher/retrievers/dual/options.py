@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from chatsearcher.dialogue import Dialogue
+from chatsearcher.dialogue import Dialogue, Text
 
 Mode = Literal["text", "image", "both"]
 TextChoice = Literal["last", "all", "user", "mean"]
@@ -86,9 +86,15 @@ def parse_spec(argument: str, options: type[Options]) -> tuple[str, Options]:
 
 
 def turn_texts(dialogue: Dialogue, choice: TextChoice) -> list[str]:
-    """The texts that count, turn by turn, empty ones left out."""
+    """The texts that count, turn by turn, empty ones left out.
+
+    Where all that was written is empty, that is the one text: CIRR's test split and Fashion IQ have
+    such queries, and each of them counts. Nothing: no turn that counts has a text at all.
+    """
     if choice == "last":
         turn = dialogue.last("user")
-        return [turn.text] if turn is not None and turn.text else []
-    turns = [t for t in dialogue.turns if choice in ("all", "mean") or t.role == "user"]
-    return [turn.text for turn in turns if turn.text]
+        turns = [] if turn is None else [turn]
+    else:
+        turns = [t for t in dialogue.turns if choice in ("all", "mean") or t.role == "user"]
+    written = any(isinstance(part, Text) for turn in turns for part in turn.content)
+    return [turn.text for turn in turns if turn.text] or ([""] if written else [])

@@ -156,8 +156,24 @@ def test_texts_that_a_system_cuts_are_counted(task: Task) -> None:
             self.truncated_texts += sum(len(d.text) > 9 for d in dialogues)
             return super().encode_queries(dialogues)
 
-    assert encode(Short(), task).truncated == 3  # "a green one", "a blue one", "a grey one"
+    found = encode(Short(), task)
+    assert (found.truncated, found.divided) == (
+        3,
+        None,
+    )  # "a green one", "a blue one", "a grey one"
     assert encode(HistogramRetriever(), task).truncated is None
+
+
+def test_texts_that_a_system_divides_are_counted_apart(task: Task) -> None:
+    class Dividing(HistogramRetriever):
+        truncated_texts, divided_texts = 0, 7
+
+        def encode_queries(self, dialogues):
+            self.divided_texts += len(dialogues)
+            return super().encode_queries(dialogues)
+
+    found = encode(Dividing(), task)
+    assert (found.truncated, found.divided) == (0, 4)
 
 
 def test_who_knows_vectors_by_id_needs_no_pixels(task: Task, tmp_path: Path) -> None:

@@ -78,14 +78,14 @@ def test_the_text_choices_read_what_they_say() -> None:
     )
 
 
-def test_a_long_text_is_divided_and_counted_never_cut() -> None:
+def test_a_long_text_is_divided_and_counted() -> None:
     system = retriever(text="user")
     short = Dialogue().user("a red cat")
     system.encode_queries([short])
-    assert system.long_texts == 0
+    assert system.divided_texts == 0
     long = Dialogue().user("a red cat").user("a blue dog here. a tree")
     vector = system.encode_queries([long])[0]
-    assert system.long_texts == 1
+    assert system.divided_texts == 1
     pieces = [
         retriever().encode_queries([Dialogue().user(part)])[0]
         for part in ("a red cat", "a blue dog here.", "a tree")
@@ -96,6 +96,31 @@ def test_a_long_text_is_divided_and_counted_never_cut() -> None:
     assert not np.allclose(system.encode_queries([other])[0], vector, atol=1e-3)
     with pytest.raises(ValueError, match="longer than the context"):
         system.encode_queries([Dialogue().user("x" * 40)])
+    assert system.truncated_texts == 0
+
+
+def test_a_long_text_is_cut_and_counted_where_one_asks_for_it() -> None:
+    _, options = parse_spec("ViT-B-16/openai:text,long=cut")
+    system = retriever(**vars(options))
+    said = "a red cat and a blue dog here"
+    kept = said[: CONTEXT - 2]
+    vectors = system.encode_queries([Dialogue().user(said), Dialogue().user(kept)])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+    assert (system.truncated_texts, system.divided_texts) == (1, 0)
+    assert system.with_options(options).truncated_texts == 0
+    with pytest.raises(ValueError, match="long='drop'; expected one of divide, cut"):
+        parse_spec("ViT-B-16/openai:text,long=drop")
+
+
+@pytest.mark.parametrize("choice", ["last", "all", "user", "mean"])
+def test_an_empty_caption_is_a_query_too(choice: str) -> None:
+    blank = Dialogue().user(shown(1), "")
+    words = retriever(text=choice).encode_queries([blank])[0]
+    np.testing.assert_allclose(words, retriever().encode_texts([""])[0], atol=1e-6)
+    both = retriever(mode="both", text=choice, weight=0.5).encode_queries([blank])[0]
+    picture_alone = retriever(mode="image").encode_queries([blank])[0]
+    mean = (words + picture_alone) / 2
+    np.testing.assert_allclose(both, mean / np.linalg.norm(mean), atol=1e-5)
 
 
 def test_pictures_and_their_fusion_with_text() -> None:

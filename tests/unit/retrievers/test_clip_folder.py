@@ -39,7 +39,7 @@ def test_a_saved_tower_gives_the_vectors_it_was_trained_to_give(tower) -> None:
         with torch.no_grad():
             expected = CroppedClip(clip).encode_text(row)[0].numpy()
         np.testing.assert_allclose(vector, expected, atol=2e-2)  # bfloat16; measured 5e-3
-    assert system.long_texts == 0
+    assert system.divided_texts == 0
 
 
 def test_a_saved_tower_divides_what_is_longer_than_its_context(tower) -> None:
@@ -49,7 +49,7 @@ def test_a_saved_tower_divides_what_is_longer_than_its_context(tower) -> None:
     assert len(tokenizer(long).input_ids) > SETTINGS.context
     vector = system.encode_queries([Dialogue().user(long)])[0]
     changed = system.encode_queries([Dialogue().user(long.replace("night", "chair"))])[0]
-    assert system.long_texts == 2
+    assert system.divided_texts == 2
     assert not np.allclose(vector, changed, atol=1e-3)
 
 
