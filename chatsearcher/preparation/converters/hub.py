@@ -81,9 +81,10 @@ class HubPairs(_Pairs):
     """A set by its name on the hub, or a local folder in one of the hub's layouts."""
 
     def __init__(
-        self, config: str | None, revision: str | None, hub_split: str, *args: Any
+        self, source: str, config: str | None, revision: str | None, hub_split: str, *args: Any
     ) -> None:
         super().__init__(*args)
+        self.source = source
         self.config = config
         self.revision = revision
         self.hub_split = hub_split
@@ -92,7 +93,7 @@ class HubPairs(_Pairs):
         import datasets
 
         stream = datasets.load_dataset(
-            self.name,
+            self.source,
             self.config,
             split=self.hub_split,
             revision=self.revision,
@@ -202,8 +203,9 @@ def _build(arguments: argparse.Namespace) -> Converter:
     common = (arguments.image, arguments.text, arguments.split, arguments.val_every)
     if source.suffix == ".parquet" or (source.is_dir() and list(source.glob("*.parquet"))):
         return ParquetPairs(find_files(source, "*.parquet"), source.stem, *common)
-    hub = (arguments.config, arguments.revision, arguments.hub_split)
-    return HubPairs(*hub, str(source), *common)
+    hub = (str(source), arguments.config, arguments.revision, arguments.hub_split)
+    # A folder's records are called after the folder, wherever it lies.
+    return HubPairs(*hub, source.resolve().name if source.is_dir() else str(source), *common)
 
 
 PREPARATION = SetCommand(

@@ -236,5 +236,6 @@ def test_a_set_by_name_goes_through_datasets(
     assert sorted(record.text() for record in done.records()) == [f"words {n}" for n in range(4)]
     for record in done.records():
         assert number_of(record.picture("jpg")) == int(record.text()[-1])
+    assert sorted(about["id"] for about in done.abouts()) == [f"set/train:{n}" for n in range(4)]
     wrong = prepare("hub", tmp_path / "set", "--text", "caption", out="wrong")
     assert "has no column caption" in wrong.printed
