@@ -133,6 +133,21 @@ def strings(entry: dict[str, Any], key: str, where: str) -> list[str]:
     return list(found)
 
 
+def once(seen: dict[str, str], key: str, where: str, what: str) -> None:
+    """Remember where an id stands, which must be nowhere else.
+
+    Args:
+        seen: id -> where it was found; this one is added.
+        what: what it is an id of.
+
+    Raises:
+        ValueError: the id was found before; with both places.
+    """
+    if key in seen:
+        raise ValueError(f"{where}: {what} {key!r} stands in {seen[key]} too; keep one of the two")
+    seen[key] = where
+
+
 def checksum(root: Path, files: Iterable[Path], *more: str) -> str:
     """A sha256 (hex) over files, each with its name under the root, and over further texts."""
     digest = hashlib.sha256()

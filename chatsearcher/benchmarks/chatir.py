@@ -27,12 +27,13 @@ from chatsearcher.benchmarks.annotations import (
     checksum,
     data_root,
     find_file,
+    once,
     read_json,
     rows_of,
     strings,
     value,
 )
-from chatsearcher.benchmarks.card import Card
+from chatsearcher.benchmarks.card import PLAIN, Card
 from chatsearcher.benchmarks.ranking import target_ranks
 from chatsearcher.benchmarks.rounds import LOWER, MEANING, METRICS, dialogue_figures, rank_table
 from chatsearcher.benchmarks.task import FilePictures, Query, Task
@@ -43,6 +44,7 @@ from chatsearcher.dialogue import Dialogue
 Form = Literal["joined", "turns", "alone"]
 FORMS: tuple[Form, ...] = ("joined", "turns", "alone")
 STRINGS = 11
+PROMPTS = {PLAIN: "{text}", "show-1": "Show me a picture of this: {text}"}
 SEPARATOR = ", "
 REPETITIONS, REPEATED, UNIQUE = "question repetitions", "repeated questions", "unique tokens"
 CHATIR_SPACE = "ChatIR_Protocol/Search_Space_val_50k.json"
@@ -109,6 +111,7 @@ class ChatIR(VectorBenchmark):
             source=facts.source,
             lower=LOWER,
             undirected=frozenset(language),
+            prompts=PROMPTS,
             options={
                 "form": f"what a query is made of: {'; '.join(f'{k}, {v}' for k, v in how.items())}"
                 f" ({facts.form})",
@@ -244,14 +247,12 @@ def read_dialogues(file: Path, gallery: frozenset[str], listed: str) -> dict[str
         blank = next((place for place, text in enumerate(said) if not text.strip()), None)
         if blank is not None:
             raise ValueError(f"{where}: 'dialog'[{blank}] is blank; every round must say something")
-        if image in rows:
-            raise ValueError(f"{where}: {image!r} stands in {rows[image]} too; keep one of the two")
+        once(rows, image, where, "picture")
         if image not in gallery:
             raise ValueError(
                 f"{where}: {image!r} is not in {listed}; take dialogues and gallery of one set, "
                 "and names as they stand there"
             )
-        rows[image] = where
         found[image] = tuple(said)
     if not found:
         raise ValueError(f"{file} holds no dialogue")

@@ -20,6 +20,7 @@ from chatsearcher.benchmarks.annotations import (
     checksum,
     data_root,
     find_file,
+    once,
     read_json,
     rows_of,
     strings,
@@ -106,8 +107,10 @@ class Circo(VectorBenchmark):
         info = find_file(root, INFO, remedy=REMEDY)
         names = _file_names(info)
         queries, aspects = [], {}
+        seen: dict[str, str] = {}
         for where, entry in rows_of(read_json(file, list), file):
             query = _query(entry, where, self.split == "val")
+            once(seen, query.id, where, "query")
             for each in (*query.targets, query.reference or ""):
                 if each not in names:
                     raise ValueError(f"{where}: picture {each} is not in {info.name}")
@@ -249,11 +252,11 @@ def _split_of(content: Mapping[str, Any], path: Path, root: Path) -> tuple[Circo
 def _file_names(info: Path) -> dict[str, str]:
     """picture id -> file name, in the file's order."""
     names: dict[str, str] = {}
+    seen: dict[str, str] = {}
     content = read_json(info, dict)
     for where, entry in rows_of(value(content, "images", list, str(info)), info):
         key = str(value(entry, "id", int, where))
-        if key in names:
-            raise ValueError(f"{where}: picture {key} stands in the file twice; keep one")
+        once(seen, key, where, "picture")
         names[key] = value(entry, "file_name", str, where)
     return names
 

@@ -20,6 +20,7 @@ from chatsearcher.benchmarks.annotations import (
     checksum,
     data_root,
     find_file,
+    once,
     read_json,
     rows_of,
     value,
@@ -200,10 +201,12 @@ def read_karpathy(file: Path, split: str = "test") -> list[Captioned]:
     """The pictures of one split of ``dataset_….json``.
 
     Raises:
-        ValueError: a row of another shape, or no picture of the split.
+        ValueError: a row of another shape, an id twice, or no picture of the split.
     """
     content = read_json(file, dict)
     entries = []
+    pictures: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for where, entry in rows_of(value(content, "images", list, str(file)), file):
         if value(entry, "split", str, where) != split:
             continue
@@ -214,9 +217,12 @@ def read_karpathy(file: Path, split: str = "test") -> list[Captioned]:
             if not isinstance(sentence, dict):
                 raise ValueError(f"{where}, sentence {place}: expected an object with raw, sentid")
             here = f"{where}, sentence {place}"
-            number = value(sentence, "sentid", int, here)
-            captions.append((str(number), value(sentence, "raw", str, here)))
-        entries.append(Captioned(f"{folder}/{name}" if folder else name, tuple(captions), where))
+            number = str(value(sentence, "sentid", int, here))
+            once(texts, number, here, "caption")
+            captions.append((number, value(sentence, "raw", str, here)))
+        picture = f"{folder}/{name}" if folder else name
+        once(pictures, picture, where, "picture")
+        entries.append(Captioned(picture, tuple(captions), where))
     if not entries:
         raise ValueError(f"{file} has no picture of split {split!r}; {SENTENCES}")
     return entries
@@ -226,13 +232,15 @@ def read_coco(listed: Path, annotations: Path) -> list[Captioned]:
     """The pictures of a list (``val2014/….jpg ID`` a line) with COCO's own captions.
 
     Raises:
-        ValueError: a line of another shape, a picture twice, or one without captions.
+        ValueError: a line of another shape, a picture or a caption twice, or no captions.
     """
     by_image: dict[int, list[tuple[str, str]]] = {}
+    texts: dict[str, str] = {}
     content = read_json(annotations, dict)
     for where, entry in rows_of(value(content, "annotations", list, str(annotations)), annotations):
         image = value(entry, "image_id", int, where)
         caption = (str(value(entry, "id", int, where)), value(entry, "caption", str, where))
+        once(texts, caption[0], where, "caption")
         by_image.setdefault(image, []).append(caption)
     entries, seen = [], set()
     for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):

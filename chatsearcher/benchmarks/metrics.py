@@ -43,16 +43,18 @@ def hits_at(ranks: np.ndarray, k: int) -> np.ndarray:
     return (np.minimum.accumulate(_ranks(ranks, 2), axis=1) <= k).mean(axis=0)
 
 
-def best_log_rank_integral(ranks: np.ndarray) -> float:
-    """BRI (PlugIR, lower is better): the area under the log of the best rank so far.
+def best_log_rank_areas(ranks: np.ndarray) -> np.ndarray:
+    """[dialogues] the area under the log of the best rank so far; BRI (PlugIR, lower is better) is
+    its mean.
 
-    ``mean over queries of 1/T * sum_t (ln(b_t + 1) + ln(b_{t+1} + 1)) / 2`` over T + 1 rounds, with
-    ``b`` the best **0-based** rank so far, so that ``ln(b + 1)`` is the log of our 1-based rank.
+    ``1/T * sum_t (ln(b_t + 1) + ln(b_{t+1} + 1)) / 2`` over T + 1 rounds, with ``b`` the best
+    **0-based** rank so far, so that ``ln(b + 1)`` is the log of our 1-based rank.
     """
     best = np.log(np.minimum.accumulate(_ranks(ranks, 2), axis=1))
     if best.shape[1] < 2:
         raise ValueError("BRI needs at least two rounds")
-    return float(((best[:, :-1] + best[:, 1:]) / 2).mean())
+    areas: np.ndarray = ((best[:, :-1] + best[:, 1:]) / 2).mean(axis=1)
+    return areas
 
 
 DRAWS = 1 << 20

@@ -3,7 +3,7 @@
 Three figures that are easily taken for one another are kept apart: ``Hits@k`` is cumulative (the
 target was among the first k at this round or at an earlier one), ``R@k`` is the recall of one round
 alone, and ``ATR`` is the mean rank of the target at one round. ``BRI`` is the area under the log of
-the best rank so far (``metrics.best_log_rank_integral``).
+the best rank so far (``metrics.best_log_rank_areas``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from chatsearcher.benchmarks.metrics import best_log_rank_integral, hits_at, mean_rank, recall_at
+from chatsearcher.benchmarks.metrics import best_log_rank_areas, hits_at, mean_rank, recall_at
 from chatsearcher.benchmarks.task import Query
 from chatsearcher.benchmarks.vector_benchmark import Figures
 from chatsearcher.dialogue import Dialogue
@@ -95,9 +95,9 @@ def dialogue_figures(
         FIRST: 100.0 * (table[:, 0] <= 10),
         **{f"R@{k}": 100.0 * (last <= k) for k in KS},
         "ATR": last.astype(np.float64),
+        "BRI": best_log_rank_areas(table),
     }
     metrics = {name: float(values.mean()) for name, values in samples.items()}
-    metrics["BRI"] = best_log_rank_integral(table)
     curves: dict[str, list[float]] = {}
     for k in KS:
         curves[f"Hits@{k}"] = (100 * hits_at(table, k)).tolist()

@@ -7,9 +7,11 @@ The bare baseline is one fp32 product of all queries with all pictures, in block
 thrown away: what any exact protocol must at least compute. Both are run in turns in one process
 with the same number of threads; the ratio is the median over neighbouring runs (the bound is 2).
 The ratio of processor time is printed beside: on a machine that does other things too, the wall
-says little.
+says little. With ``--linear`` each half's share of the whole time is printed: 0.5 where the cost
+grows linearly.
 Memory is the peak above the vectors of a process that has done nothing but the protocol, taken
-before the baseline runs (the bound is 0.5 GB). The load of the machine is printed.
+before the baseline runs (the bound is 0.5 GB); of several sizes it is the first one's that counts.
+The load of the machine is printed.
 """
 
 from __future__ import annotations
@@ -145,6 +147,11 @@ def main() -> None:
             f"{row['above_the_vectors_mb']:.0f} MB above the vectors (bound 500); "
             f"load {row['load']:.1f}",
             flush=True,
+        )
+    for half, row in zip(("dialogues", "pictures"), results[1:], strict=False):
+        print(
+            f"half the {half}: {row['full_s'] / results[0]['full_s']:.2f} of the time, processor "
+            f"{row['full_cpu_s'] / results[0]['full_cpu_s']:.2f}"
         )
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

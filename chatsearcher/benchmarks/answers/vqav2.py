@@ -13,6 +13,7 @@ from chatsearcher.benchmarks.annotations import (
     checksum,
     data_root,
     find_file,
+    once,
     read_json,
     rows_of,
     value,
@@ -94,10 +95,12 @@ class VQAv2(AnswerBenchmark):
         files = [asked]
         queries = []
         pictures: dict[str, None] = {}
+        seen: dict[str, str] = {}
         for where, entry in _entries(asked, "questions"):
             picture = str(value(entry, "image_id", int, where))
             pictures[picture] = None
             id = str(value(entry, "question_id", int, where))
+            once(seen, id, where, "question")
             queries.append(question(id, picture, value(entry, "question", str, where)))
         truths: dict[str, Truth] = {}
         if split.public:

@@ -64,6 +64,31 @@ def test_the_sets_share_captions_and_order_and_the_human_one_is_rotated() -> Non
 
 
 @needs_files
+@pytest.mark.parametrize(
+    ("name", "bare", "strays", "unanswered"),
+    [  # rounds without a question mark, with "Answer:", that end with their question
+        ("chatir-visdial", 0, 0, 0),
+        ("chatir-chatgpt", 0, 151, 1),
+        ("chatir-human", 0, 0, 0),
+        ("chatir-flan", 55, 13_547, 431),
+        ("chatir-unanswered", 382, 0, None),
+    ],
+)
+def test_the_traps_in_the_released_words_are_there(
+    name: str, bare: int, strays: int, unanswered: int | None
+) -> None:
+    task = BENCHMARKS[name].load(SHARED / "chatir", {})
+    said = [text for rounds in task.said.values() for text in rounds[1:]]
+    assert len(said) == 20_640
+    assert sum("?" not in text for text in said) == bare
+    assert sum("Answer:" in text for text in said) == strays
+    if name == "chatir-chatgpt":
+        assert sum("\n" in text for text in said) == strays
+    if unanswered is not None:
+        assert sum(text.rstrip().endswith("?") for text in said) == unanswered
+
+
+@needs_files
 def test_clip_cannot_read_the_late_rounds() -> None:
     tokenizer = pytest.importorskip("open_clip.tokenizer").SimpleTokenizer()
     for name in RELEASED:
@@ -120,6 +145,7 @@ def test_every_figure_agrees_with_an_independent_one(name: str, seed: int, tmp_p
     assert figures.curves["Hits@10"][-1] == figures.metrics["Hits@10"]
     assert figures.curves["R@10"][0] == figures.metrics["Hits@10 round 0"]
     assert len(figures.curves["ATR"]) == 11
+    assert len(figures.samples["BRI"]) == len(task.said)  # so that BRI has an interval too
 
 
 @given(st.lists(st.lists(st.integers(1, 40), min_size=3, max_size=3), min_size=1, max_size=8))

@@ -54,6 +54,17 @@ def test_official_files_are_those_that_were_read_when_this_was_written() -> None
 
 
 @official
+def test_the_hard_target_counts_where_the_soft_ones_lack_it() -> None:
+    rows = json.loads((SHARED / "captions/cap.rc2.val.json").read_text())
+    task = VAL.load(SHARED, {})
+    assert sum(row["target_hard"] not in row["target_soft"] for row in rows) == 37
+    assert [query.target for query in task.queries] == [row["target_hard"] for row in rows]
+    train = json.loads((SHARED / "image_splits/split.rc2.train.json").read_text())
+    assert len(train) == 16_939
+    assert not set(train) & set(task.images)
+
+
+@official
 def test_chance_in_the_image_set_is_one_in_five() -> None:
     task = VAL.load(SHARED, {})
     figures = VAL.score(task, _random(task), {}).metrics

@@ -126,6 +126,12 @@ def test_official_counts(category: str) -> None:
     sizes = [FashionIQ(category, protocol).card.sizes for protocol in PROTOCOLS]
     assert tuple(each["queries"] for each in sizes) == official[:4]
     assert [each["gallery"] for each in sizes] == [official[4]] * 3 + [official[5]]
+    empty = {"dress": (0, 0, 0), "shirt": (0, 1, 1), "toptee": (12, 2, 0)}[category]
+    listed = {"dress": 11_452, "shirt": 19_036, "toptee": 16_121}[category]
+    for split, count in zip(("train", "val", "test"), empty, strict=True):  # 16 in all
+        rows = json.loads((SHARED / f"captions/cap.{category}.{split}.json").read_text())
+        assert sum(not text.strip() for row in rows for text in row["captions"]) == count
+    assert len(read_split(SHARED / f"image_splits/split.{category}.train.json")) == listed
     tested = read_split(SHARED / f"image_splits/split.{category}.test.json")
     assert len(tested) == official[6]
     assert BENCHMARKS[f"fashioniq-dialogue-{category}"].card.sizes["gallery"] == official[6]

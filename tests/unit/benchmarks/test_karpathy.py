@@ -131,6 +131,22 @@ def test_a_row_of_another_shape_is_named(tmp_path: Path) -> None:
     root = make_flickr30k(tmp_path)
     file = root / "dataset_flickr30k.json"
     content = json.loads(file.read_text())
+    name = content["images"][4]["filename"]
+    for key, there, message in (
+        ("filename", content["images"][4], r"row 4: picture '.*' stands in .*json, row 3 too"),
+        (
+            "sentid",
+            content["images"][4]["sentences"][1],
+            "row 4, sentence 1: caption .*row 3, sent",
+        ),
+    ):
+        own, other = there[key], content["images"][3]
+        there[key] = (other if key == "filename" else other["sentences"][0])[key]
+        file.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=message):
+            FLICKR30K.load(root, {})
+        there[key] = own
+    assert content["images"][4]["filename"] == name
     del content["images"][3]["sentences"][2]["raw"]
     file.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"row 3, sentence 2: no key 'raw'"):

@@ -30,8 +30,8 @@ def test_cumulative_hits_keep_an_early_hit() -> None:
 def test_bri_closed_form() -> None:
     # 0-based best ranks 9, 4, 4: the area under their logs over two steps.
     expected = ((math.log(10) + math.log(5)) / 2 + math.log(5)) / 2
-    assert metrics.best_log_rank_integral(np.array([[10, 5, 7]])) == pytest.approx(expected)
-    assert metrics.best_log_rank_integral(np.ones((3, 11), int)) == 0.0
+    areas = metrics.best_log_rank_areas(np.array([[10, 5, 7], [1, 1, 1]]))
+    assert areas.tolist() == pytest.approx([expected, 0.0])
 
 
 def test_ranks_from_zero_are_refused() -> None:
