@@ -47,7 +47,10 @@ class PrecomputedRetriever:
             (query_ids, query_vectors, "query"),
         ):
             if vectors.ndim != 2 or len(ids) != len(vectors):
-                raise ValueError(f"{path}: {len(ids)} {what} ids, vectors of {vectors.shape}")
+                raise ValueError(
+                    f"{path}: {len(ids)} {what} ids, vectors of {vectors.shape}; expected a row an "
+                    "id, [N, D]"
+                )
         if image_vectors.shape[1] != query_vectors.shape[1]:
             raise ValueError(
                 f"{path}: image vectors have {image_vectors.shape[1]} dimensions, query vectors "
@@ -57,19 +60,37 @@ class PrecomputedRetriever:
             raise ValueError(f"{path}: unknown metric {metric!r}; expected 'cosine' or 'l2'")
         self.metric: Metric = "l2" if metric == "l2" else "cosine"
         self.path = path
-        self._images = self._table(image_ids, image_vectors)
-        self._queries = self._table(query_ids, query_vectors)
+        self._images = self._table(image_ids, image_vectors, "image")
+        self._queries = self._table(query_ids, query_vectors, "query")
         self.embedding_dim = int(image_vectors.shape[1])
         self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def _table(self, ids: np.ndarray, vectors: np.ndarray) -> dict[str, np.ndarray]:
+    def _table(self, ids: np.ndarray, vectors: np.ndarray, what: str) -> dict[str, np.ndarray]:
         vectors = np.asarray(vectors, dtype=np.float32)
+        rows: dict[str, int] = {}
+        for row, name in enumerate(map(str, ids)):
+            if name in rows:
+                raise ValueError(
+                    f"{self.path}: {what} id {name!r} stands in rows {rows[name]} and {row}; keep "
+                    "one of the two"
+                )
+            rows[name] = row
+        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(broken):
+            raise ValueError(
+                f"{self.path}: {what} row {broken[0]} ({ids[broken[0]]!s}) holds NaN or infinity, "
+                f"as do {len(broken)} of {len(vectors)} rows; encode them again"
+            )
         if self.metric == "cosine":
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-            if not (lengths > 0).all():
-                raise ValueError(f"{self.path}: a vector of length 0 has no direction")
+            zero = np.flatnonzero(lengths[:, 0] == 0)
+            if len(zero):
+                raise ValueError(
+                    f"{self.path}: {what} row {zero[0]} ({ids[zero[0]]!s}) is zero, which has no "
+                    "direction to compare by cosine; encode it again"
+                )
             vectors = vectors / lengths
-        return {str(name): vector for name, vector in zip(ids, vectors, strict=True)}
+        return {name: vectors[row] for name, row in rows.items()}
 
     def image_vectors_of(self, ids: Sequence[str]) -> np.ndarray:
         """The vectors of pictures by id: [N, D] float32."""

@@ -50,9 +50,14 @@ def test_distances_keep_their_lengths(tmp_path: Path) -> None:
         ({"image_ids": np.array(["a"])}, "1 image ids"),
         ({"query_vectors": np.ones((1, 3))}, "2 dimensions"),
         ({"metric": np.array("dot")}, "unknown metric 'dot'"),
-        ({"image_vectors": np.zeros((2, 2))}, "length 0"),
+        ({"image_vectors": np.array([[1.0, 0], [0, 0]])}, r"image row 1 \(b\) is zero"),
+        ({"image_vectors": np.array([[1.0, np.nan], [0, 1]])}, r"image row 0 \(a\) holds NaN"),
+        ({"query_vectors": np.array([[np.inf, 1.0]])}, r"query row 0 \(q1\) holds NaN or inf"),
+        ({"image_ids": np.array(["a", "a"])}, "image id 'a' stands in rows 0 and 1; keep one"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, changes: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        load_retriever(f"precomputed:{write(tmp_path / 'v.npz', **changes)}")
+    path = write(tmp_path / "v.npz", **changes)
+    with pytest.raises(ValueError, match=message) as error:
+        load_retriever(f"precomputed:{path}")
+    assert str(path) in str(error.value)
