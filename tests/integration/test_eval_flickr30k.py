@@ -30,3 +30,11 @@ def test_one_call_gives_a_row_a_prompt(
     assert [each.settings["prompt"] for each in results] == ["plain-1", "show-1"]
     assert all(each.metrics["t→i R@10"] == 0 for each in results)  # every picture alike
     assert "t→i R@1" in capsys.readouterr().out
+
+
+def test_what_is_not_there_is_said_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "no/such/model", "--data-root", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"error: .* lacks dataset_flickr30k\.json"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
