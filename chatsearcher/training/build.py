@@ -252,8 +252,8 @@ def load_run(
     path = folder / "model"
     if not (path / "config.json").is_file():
         raise FileNotFoundError(
-            f"no finished model in {path}; train stage 1 first (python train/stage1.py), or give "
-            "--start a run folder that has one"
+            f"no finished model in {path}; train stage 1 first (python train/stage1.py; for a "
+            "further tuning stage 2 too), or give --start a run folder that has one"
         )
     model = ChatSearcherModel.from_pretrained(path, dtype=dtype)
     return model, ChatSearcherProcessor.from_pretrained(path)

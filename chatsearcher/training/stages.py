@@ -69,7 +69,7 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
 
 def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
     """Alignment. Where the recipe's own tower is missing, that is trained first."""
-    _check_data(recipe)
+    check_data(recipe)
     if recipe.tower_recipe and not _has_model(Path(recipe.model.tower)):
         tower_recipe: TowerRecipe = TOWERS[recipe.tower_recipe]
         if Path(recipe.model.tower) != Path(tower_recipe.run) / "model":
@@ -93,7 +93,7 @@ def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
 
 def train_stage2(recipe: Stage2Recipe, resume: bool = False) -> bool:
     """Conversational instruction tuning of the model of ``recipe.start``."""
-    _check_data(recipe)
+    check_data(recipe)
     accelerator = distribution.build_accelerator(recipe)
     model, processor = build.load_run(Path(recipe.start), _dtype(recipe))
     torch.manual_seed(recipe.seed)
@@ -160,7 +160,7 @@ def _first(source: Any, count: int) -> list[Any]:
     return [next(stream) for _ in range(count)]
 
 
-def _check_data(recipe: StageRecipe) -> None:
+def check_data(recipe: StageRecipe) -> None:
     """Say that data are missing before gigabytes of weights are loaded on every rank."""
     from chatsearcher.data.sources import reads_files
 

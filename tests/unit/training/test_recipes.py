@@ -82,6 +82,9 @@ def test_vicuna_is_the_papers_table():
     assert counts == {"cc3m": 256, "mmc4": 64}
     assert first.data.batch == 0  # exactly these counts in every step
     assert second.data.batch == 64
+    # in proportion to 150k, 10k, 10k
+    mix = {name: source.count for name, source in second.data.sources.items()}
+    assert mix == {"llava": 15, "instructpix2pix": 1, "chatsearch": 1}
     for recipe, steps, rate, warmup in (
         (first, 200_000, 2e-5, 6_000),
         (second, 10_000, 2e-6, 300),
@@ -109,10 +112,11 @@ FACTS = Path(__file__).resolve().parents[4] / "shared" / "facts" / "papers.md"
 @pytest.mark.skipif(not FACTS.is_file(), reason="the shared folder of facts is not here")
 def test_vicuna_is_the_table_in_the_facts_number_for_number():
     """The figures are read from the page, not from this file."""
-    rows = {}
+    rows, data = {}, []
     for line in FACTS.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 3 and cells[0]:
+            data = cells[1:] if cells[0] == "data" else data
             rows[cells[0]] = [
                 [float(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?", c)]
                 for c in cells[1:]
@@ -120,6 +124,8 @@ def test_vicuna_is_the_table_in_the_facts_number_for_number():
     first, second = STAGE1["vicuna-7b"], STAGE2["vicuna-7b"]
     counts = [float(source.count) for source in first.data.sources.values()]
     assert rows["batch"] == [[counts[0], 3.0, counts[1], 4.0], [float(second.data.batch)]]
+    sizes = [int(n) for n in re.findall(r"(\d+)k\b", data[1])]  # LLaVA-150k + 10k … + 10k …
+    assert [10 * source.count for source in second.data.sources.values()] == sizes
     assert rows["steps"] == [[float(r.optimiser.steps)] for r in (first, second)]
     assert rows["peak LR, warm-up, schedule"] == [
         [r.optimiser.learning_rate, float(r.optimiser.warmup)] for r in (first, second)
