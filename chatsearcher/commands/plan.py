@@ -52,8 +52,13 @@ def run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from chatsearcher.training.planning.plan import plan
-    from chatsearcher.training.recipes import STAGE1, STAGE2
+    from chatsearcher.training.recipes import STAGE1, STAGE2, TOWERS
 
+    if arguments.recipe in TOWERS:
+        raise ValueError(
+            f"{arguments.recipe!r} trains a tower by itself; plan counts the two stages: "
+            f"{', '.join(sorted({*STAGE1, *STAGE2}))}"
+        )
     stage = arguments.stage or (1 if arguments.recipe in STAGE1 else 2)
     table = STAGE1 if stage == 1 else STAGE2
     engine = table[arguments.recipe].engine

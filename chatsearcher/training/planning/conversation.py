@@ -46,10 +46,12 @@ def conversation_memory(
     """Count one conversation of so many positions; adapters are folded in.
 
     Raises:
-        ValueError: a number of bits that weights are not loaded in.
+        ValueError: a number of bits that weights are not loaded in, or no positions.
     """
     if bits not in WEIGHT_BYTES:
         raise ValueError(f"weights of {bits} bits; expected one of {sorted(WEIGHT_BYTES)}")
+    if positions < 1:
+        raise ValueError(f"a conversation of {positions} positions; expected at least 1")
     text = config.llm_config.get_text_config()
     tokens = counts.head * (1 if text.tie_word_embeddings else 2)
     layers = counts.llm - tokens

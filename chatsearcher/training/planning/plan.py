@@ -143,6 +143,11 @@ def plan(
     """
     if gpus < 1 or gigabytes <= 0:
         raise ValueError(f"{gpus} GPUs of {gigabytes} GB; expected at least one, with some memory")
+    if (rows is not None and rows < 1) or (images is not None and images < 0):
+        raise ValueError(
+            f"a micro-batch of {rows} rows with {images} pictures; expected at least one row, and "
+            "no pictures or more (leave --rows and --images out for the recipe's own)"
+        )
     recipe: StageRecipe = (STAGE1 if stage == 1 else STAGE2)[name]
     first = _first_stage(recipe, name)
     config = planned_config(first.model, first.tower_recipe)

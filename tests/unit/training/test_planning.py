@@ -164,5 +164,21 @@ def test_the_command_prints_a_table_and_json(capsys):
     assert "| **peak** |" in capsys.readouterr().out
     assert main(["plan", "vicuna-7b", "--converse", "--memory", "24"]) == 0
     assert "| fits 24 GB | yes | yes | yes |" in capsys.readouterr().out
-    assert main(["plan", "vicuna-70b"]) == 1
-    assert "vicuna-7b" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["vicuna-70b"], "did you mean 'vicuna-7b'"),
+        (["nano-tower"], "trains a tower by itself; plan counts the two stages: nano,"),
+        (["vicuna-7b-llava665k", "--stage", "1"], "unknown stage 1 recipe"),
+        (["nano", "--gpus", "0"], "expected at least one, with some memory"),
+        (["nano", "--memory", "-1"], "expected at least one, with some memory"),
+        (["nano", "--rows", "0"], "expected at least one row"),
+        (["nano", "--images", "-1"], "expected at least one row, and no pictures or more"),
+        (["nano", "--converse", "--positions", "0"], "a conversation of 0 positions"),
+    ],
+)
+def test_wrong_arguments_are_named_with_what_was_expected(words, said, capsys):
+    assert main(["plan", *words]) == 1
+    assert said in capsys.readouterr().err
