@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,13 +48,12 @@ def read_qformer(source: str) -> PublicQFormer:
 
     Raises:
         FileNotFoundError: nothing of that name.
-        ValueError: no Q-former in it.
+        ValueError: no Q-former in it, or no file of tensors.
     """
     path = Path(source)
     about: dict[str, Any] = {}
     if path.suffix in (".pth", ".pt", ".bin") and path.is_file():
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        every: dict[str, Any] = loaded.get("model", loaded)
+        every: dict[str, Any] = _torch_file(path)
         names = list(every)
     else:
         files, about_file, names = _hub_files(path)
@@ -131,6 +131,23 @@ def connector_name(key: str) -> str | None:
 
 def _layer(number: int) -> str:
     return f"qformer.encoder.layer.{number}"
+
+
+def _torch_file(path: Path) -> dict[str, Any]:
+    """The tensors of a file of ``torch.save``, as LAVIS writes it: bare, or under ``model``."""
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own message proposes weights_only=False, which runs what a stranger wrote.
+        raise ValueError(
+            f"{path} is no file of tensors alone: a broken download (a page instead of the file), "
+            "or objects beside the tensors, which are never loaded here; download it again, or "
+            "save its state dict anew as safetensors where you trust it"
+        ) from error
+    every = loaded.get("model", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(every, dict):
+        raise ValueError(f"{path} holds a {type(every).__name__}; expected tensors by their names")
+    return every
 
 
 def _told(about: dict[str, Any]) -> dict[str, Any]:

@@ -145,6 +145,23 @@ def test_a_file_without_a_qformer(tmp_path):
         read_qformer(str(tmp_path / "nothing.pth"))
 
 
+class Trainer:
+    """Something of a training run, as people save it beside the weights."""
+
+
+def test_a_file_that_is_more_than_tensors_is_refused_without_advice_to_load_it(tmp_path):
+    """torch's message names weights_only=False, which would run what the file says."""
+    torch.save({"model": {}, "trainer": Trainer()}, tmp_path / "objects.pth")
+    (tmp_path / "page.pth").write_text("<html>not found</html>")
+    for name in ("objects.pth", "page.pth"):
+        with pytest.raises(ValueError, match="no file of tensors alone") as caught:
+            read_qformer(str(tmp_path / name))
+        assert "False" not in str(caught.value)
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="holds a list; expected tensors by their names"):
+        read_qformer(str(tmp_path / "list.pth"))
+
+
 def test_a_qformer_with_a_hole_is_refused(tmp_path, source):
     save_language_model(tmp_path / "llm")
     save_tower(tmp_path / "tower")
