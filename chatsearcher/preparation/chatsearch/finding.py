@@ -25,6 +25,7 @@ from chatsearcher.preparation.chatsearch.shown import (
     load_picture,
     near_signatures,
     picture_entry,
+    same_place,
     signature,
 )
 from chatsearcher.preparation.chatsearch.stage import Plan, Result
@@ -175,7 +176,10 @@ def _answer(entry: Entry, hits: list[Hit]) -> Result:
 
 
 def _itself(picture: Entry, hit: Hit) -> bool:
-    return hit.id == picture["id"] or (hit.source is not None and hit.source == picture["source"])
+    if hit.id == picture["id"]:
+        return True
+    there, here = hit.source, picture["source"]
+    return there is not None and here is not None and same_place(there, here)
 
 
 def _first_good(

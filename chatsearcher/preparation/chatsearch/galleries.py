@@ -13,6 +13,7 @@ from chatsearcher.dialogue import Dialogue, Image
 from chatsearcher.foundation.neighbours import Hit, KnnService, PictureSearch
 from chatsearcher.gallery.reader import Gallery
 from chatsearcher.index import Index, open_index
+from chatsearcher.preparation.chatsearch.shown import own_name
 from chatsearcher.registry import Registry
 from chatsearcher.retriever import Retriever
 
@@ -68,7 +69,7 @@ class GallerySearch:
         about = self.gallery.metadata(id)
         url = about.get("url")
         return Hit(
-            id,
+            own_name(about, id),
             round(score, 6),
             self.gallery.source(id),
             url if isinstance(url, str) else None,

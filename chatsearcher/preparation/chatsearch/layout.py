@@ -31,7 +31,9 @@ from typing import Any
 from chatsearcher.gallery.layout import sync_folder
 from chatsearcher.preparation.convert import file_sha256, write_json
 
-FORMAT = 1
+FORMAT = 2
+"""Raised when the same settings would give other records: a stage of another number is not gone on
+with."""
 
 Entry = dict[str, Any]
 

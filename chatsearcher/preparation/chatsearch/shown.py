@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os.path
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,6 +43,27 @@ def picture_entry(
     """A picture in a record. ``source`` is where its pixels are: a path, ``shard.tar#member``, a
     data address, or ``name:id`` of a picture that is drawn."""
     return {"id": id, "source": source, "url": url, "signature": signature}
+
+
+def own_name(about: Mapping[str, Any], key: str) -> str:
+    """What a picture is called: by its JSON, else by its key in its shard.
+
+    Source and gallery must call a picture alike, whichever shards each of them has it from: else a
+    dialogue takes its own picture for another one, or a picture of another split, and a test
+    gallery holds it twice.
+    """
+    stated = (about.get(name) for name in ("id", "image_name", "url", "key"))
+    return next((str(each) for each in stated if isinstance(each, (str, int))), key)
+
+
+def same_place(first: str, second: str) -> bool:
+    """Whether two sources are one member of one shard, however its path is written."""
+    return first == second or _absolute(first) == _absolute(second)
+
+
+def _absolute(source: str) -> str:
+    shard, mark, member = source.partition(".tar#")
+    return f"{os.path.abspath(shard)}{mark}{member}" if mark else source
 
 
 def load_picture(source: str) -> PILImage:

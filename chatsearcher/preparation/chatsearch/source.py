@@ -20,7 +20,12 @@ from chatsearcher.data.records import BrokenRecord
 from chatsearcher.data.tar_index import StoredRecord, read_shard
 from chatsearcher.preparation.chatsearch.layout import Entry
 from chatsearcher.preparation.chatsearch.names import Names
-from chatsearcher.preparation.chatsearch.shown import load_picture, picture_entry, signature
+from chatsearcher.preparation.chatsearch.shown import (
+    load_picture,
+    own_name,
+    picture_entry,
+    signature,
+)
 from chatsearcher.preparation.chatsearch.stage import Plan, Result
 from chatsearcher.preparation.converters.coco import read_list
 from chatsearcher.registry import Registry
@@ -30,7 +35,6 @@ CAPTIONED = Registry("captioned source", {"world": "chatsearcher.world.captioned
 
 PLAN = Plan(batch=20, window=4)
 SPLITS = ("train", "restval", "val", "test")
-_NAMES = ("id", "image_name", "key")
 
 
 @dataclass(frozen=True)
@@ -153,15 +157,14 @@ def _entry(path: Path, record: StoredRecord, options: SourceOptions) -> Entry | 
         value = about.get(key)
         if not isinstance(value, (int, float)) or not value < bound:
             return None
-    told = next((str(about[key]) for key in _NAMES if isinstance(about.get(key), (str, int))), None)
     pictures = record.pictures
     source = f"{path}#{record.key}.{pictures[0]}" if pictures else str(path)
     entry: Entry = {
-        "id": told or record.key,
+        "id": own_name(about, record.key),
         "source": source,
         "captions": texts,
         "split": about["split"] if about.get("split") in SPLITS else split,
-        "names": [_base(each) for each in _file_names(about, told, record.key)],
+        "names": [_base(each) for each in _file_names(about, record.key)],
     }
     if not pictures:
         entry["problem"] = "no picture"
@@ -187,9 +190,11 @@ def _texts(record: StoredRecord, about: dict[str, Any], fields: Sequence[str]) -
     return list(dict.fromkeys(each for each in found if isinstance(each, str)))
 
 
-def _file_names(about: dict[str, Any], told: str | None, key: str) -> list[str]:
-    stated = (about.get(name) for name in ("file_name", "filename", "image_name"))
-    return [str(each) for each in (*stated, told, key) if each]
+def _file_names(about: dict[str, Any], key: str) -> list[str]:
+    """What a list may call the picture. An address is no such name: its last part may look like
+    one of COCO's numbers."""
+    stated = (about.get(name) for name in ("file_name", "filename", "image_name", "id", "key"))
+    return [*(str(each) for each in stated if isinstance(each, (str, int))), key]
 
 
 def _base(name: str) -> str:
