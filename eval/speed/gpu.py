@@ -26,17 +26,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from chatsearcher.device import pick_device
-from chatsearcher.images import open_image
-from chatsearcher.model import ChatSearcherConfig, ChatSearcherModel, ChatSearcherProcessor
+from chatsearcher.model import ChatSearcherConfig, ChatSearcherModel
 from chatsearcher.model import tower as tower_module
 from chatsearcher.model.configuration import VIT_L_14
-from chatsearcher.model.tokenizer import nano_tokenizer
 from chatsearcher.training.efficiency import compile_layers, enable_checkpointing
 from chatsearcher.training.masters import MasterAdamW
 from chatsearcher.training.measure import copy_bandwidth, matrix_peak, seconds
@@ -47,6 +43,7 @@ from chatsearcher.training.planning.shapes import KNOWN_LANGUAGE_MODELS, Counts,
 from chatsearcher.training.settings import EngineSettings
 from chatsearcher.training.stand_in import StandInTower
 from chatsearcher.training.synthetic import stage1_batch
+from chatsearcher.training.tower_speed import tower_rates
 
 TOKENS = 32_768
 """Positions of a step, where they fit."""
@@ -294,66 +291,6 @@ class Bench:
             "utilisation": flops.total / taken / self.peak,
         }
 
-    def tower(self, folder: Path) -> list[dict[str, Any]]:
-        """Pictures a second through tower and key projection, from tensors and from JPEG files."""
-        side, number = self.config.image_size, 16 if self.tiny else 256
-        pixels = torch.randn(number, 3, side, side, device=self.device, dtype=torch.bfloat16)
-        model, rows = self.model.eval(), []
-        for compiled in (False,) if self.tiny else (False, True):
-            if compiled:
-                model.tower.visual.compile()
-            taken = seconds(lambda: model.encode_images(pixels), self.device, times=5)
-            name = "prepared tensors" + (", tower compiled" if compiled else "")
-            rows.append({"from": name, "images_per_second": number / taken})
-        files = _jpegs(folder, 32 if self.tiny else 8192)
-        rows.append({"from": "JPEG files, 500 x 375", **_from_files(model, files, self.device)})
-        model.tower.visual._compiled_call_impl = None
-        model.train()
-        return rows
-
-
-class _Files(torch.utils.data.Dataset[Tensor]):
-    """Decoded and prepared as everywhere in this project."""
-
-    def __init__(self, files: list[Path], processor: ChatSearcherProcessor) -> None:
-        self.files, self.processor = files, processor
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.processor.pixel_values([open_image(self.files[index])])[0]
-
-
-def _from_files(
-    model: ChatSearcherModel, files: list[Path], device: torch.device
-) -> dict[str, float]:
-    processor = ChatSearcherProcessor.from_config(model.config, nano_tokenizer(["a b c"], 300))
-    workers = 0 if len(files) < 100 else max(1, (torch.multiprocessing.cpu_count()) - 1)
-    loader = torch.utils.data.DataLoader(
-        _Files(files, processor),
-        batch_size=min(128, len(files)),
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-    )
-    begun = time.perf_counter()  # the workers' start counts
-    for pixels in loader:
-        model.encode_images(pixels.to(device, torch.bfloat16, non_blocking=True))
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return {"images_per_second": len(files) / (time.perf_counter() - begun), "workers": workers}
-
-
-def _jpegs(folder: Path, number: int) -> list[Path]:
-    """Files with the content of smooth noise, some 60 kB each, as photographs have."""
-    generator, files = np.random.default_rng(0), []
-    for index in range(min(64, number)):
-        coarse = generator.integers(0, 256, (94, 125, 3), dtype=np.uint8)
-        picture = Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{index}.jpg", quality=90)
-        files.append(folder / f"{index}.jpg")
-    return [files[index % len(files)] for index in range(number)]
-
 
 def _capacity(device: torch.device) -> int:
     if device.type != "cuda":
@@ -363,8 +300,9 @@ def _capacity(device: torch.device) -> int:
 
 def show(figures: dict[str, Any]) -> None:
     """The table, last of all that is printed."""
-    for key in ("device", "torch", "engine", "tower", "optimiser", "matrix_peak_tflops"):
+    for key in ("device", "torch", "engine", "tower", "optimiser"):
         print(f"{key}: {figures[key]}")
+    print(f"matrix_peak_tflops: {figures['matrix_peak_tflops']:.3g}")
     print(
         "\n| length x rows | version | s predicted | s measured | GB predicted | GB measured "
         "| tokens/s | utilisation |\n|---|---|---|---|---|---|---|---|"
@@ -424,14 +362,14 @@ def main() -> None:
         if stand_in
         else "open_clip",
         "optimiser": bench.optimiser_name,
-        "matrix_peak_tflops": round(bench.peak / 1e12, 3),
+        "matrix_peak_tflops": bench.peak / 1e12,
         "bandwidth_gb_per_second": bench.bandwidth / 1e9,
         "images": [],
         "steps": [],
     }
     if not arguments.predict:
         with tempfile.TemporaryDirectory() as folder:
-            figures["images"] = bench.tower(Path(folder))
+            figures["images"] = tower_rates(bench.model, device, Path(folder), small=bench.tiny)
     long, short = arguments.lengths or ((128, 64) if bench.tiny else (2048, 512))
     for place, version in LADDER:
         if bench.tiny and version.compiled and not arguments.compile:

@@ -51,7 +51,9 @@ def test_the_gpu_table_is_made_without_gpu_network_and_open_clip(tmp_path):
     for row in figures["steps"]:
         assert row["measured_seconds"] > 0
         assert row["predicted_gb"] > 0
-        assert 0 < row["utilisation"] < 1
+        # of a miniature on a busy processor it may be above 1: the peak is measured but once
+        done_per_second = row["tflop"] / row["measured_seconds"]
+        assert row["utilisation"] == pytest.approx(done_per_second / figures["matrix_peak_tflops"])
     assert [row["from"] for row in figures["images"]] == [
         "prepared tensors",
         "JPEG files, 500 x 375",
