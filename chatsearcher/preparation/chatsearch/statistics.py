@@ -18,6 +18,9 @@ _INPUT = {
     "i": "single image and text instruction",
     "m": "multi-round multimodal dialogue",
 }
+IN_MEMORY = 20_000
+"""So many different words of a task are held in memory, further ones on disk: numbers and names
+have no end, so a vocabulary grows with the data."""
 PAPER = {"t": (5_000, 66.7), "i": (10_000, 12.4), "m": (10_000, 56.5)}
 """ChatSearch's test split, table 1: samples, context length (the paper names no unit)."""
 
@@ -30,9 +33,10 @@ class _Tally:
     pictures: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
     vocabulary: set[str] = field(default_factory=set)
+    further_words: int = 0
     targets: int = 0
 
-    def add(self, record: Entry, new_target: bool) -> None:
+    def add(self, record: Entry, new_target: bool, further: Names) -> None:
         self.samples += 1
         self.kinds[record["kind"]] = self.kinds.get(record["kind"], 0) + 1
         self.rounds += sum(message["role"] == "user" for message in record["messages"])
@@ -41,19 +45,28 @@ class _Tally:
             for part in message["content"]:
                 if part["type"] == "text":
                     self.words += len(part["text"].split())
-                    self.vocabulary.update(_WORD.findall(part["text"].lower()))
+                    for word in _WORD.findall(part["text"].lower()):
+                        self._meet(word, record, further)
         self.targets += new_target
+
+    def _meet(self, word: str, record: Entry, further: Names) -> None:
+        if word in self.vocabulary:
+            return
+        if len(self.vocabulary) < IN_MEMORY:
+            self.vocabulary.add(word)
+        else:
+            self.further_words += further.add(f"{record['split']}/{record['task']}/{word}")
 
 
 def statistics(records: Iterable[Entry]) -> dict[str, Any]:
     """split -> task -> numbers. Context length is in words (white space between them), over all
     turns before the target; lengths and rounds are means over samples."""
     tallies: dict[str, dict[str, _Tally]] = {}
-    with Names() as targets:
+    with Names() as targets, Names() as further:
         for record in records:
             tasks = tallies.setdefault(record["split"], {task: _Tally() for task in TASKS})
             name = f"{record['split']}/{record['task']}/{record['target']['id']}"
-            tasks[record["task"]].add(record, targets.add(name))
+            tasks[record["task"]].add(record, targets.add(name), further)
     return {
         split: {task: _numbers(task, tally) for task, tally in tasks.items()}
         for split, tasks in sorted(tallies.items())
@@ -71,7 +84,7 @@ def _numbers(task: str, tally: _Tally) -> dict[str, Any]:
         "rounds": round(tally.rounds / samples, 2),
         "pictures in the context": round(tally.pictures / samples, 2),
         "different targets": tally.targets,
-        "different words": len(tally.vocabulary),
+        "different words": len(tally.vocabulary) + tally.further_words,
         "kinds": dict(sorted(tally.kinds.items())),
     }
 

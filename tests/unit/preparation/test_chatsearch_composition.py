@@ -243,3 +243,23 @@ def test_statistics_count_words_rounds_and_targets() -> None:
     assert [numbers[task]["rounds"] for task in "tim"] == [2.0, 1.0, 2.5]
     assert [numbers[task]["different targets"] for task in "tim"] == [2, 4, 4]
     assert "| Sample number | 2 | 4 | 4 |" in table(numbers)
+
+
+def test_words_beyond_the_memorys_bound_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of them are in both tasks, and some come again."""
+    monkeypatch.setattr("chatsearcher.preparation.chatsearch.statistics.IN_MEMORY", 3)
+    texts = {"t": ["a b c d e", "e d f a"], "m": ["d e", "g h i h"]}
+    records = [
+        {
+            "split": "test",
+            "task": task,
+            "kind": task,
+            "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
+            "pictures": [],
+            "target": {"id": "x"},
+        }
+        for task, said in texts.items()
+        for text in said
+    ]
+    numbers = statistics(records)["test"]
+    assert {task: numbers[task]["different words"] for task in "tim"} == {"t": 6, "i": 0, "m": 5}
