@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,24 +12,11 @@ from safetensors.torch import load_file
 from chatsearcher.training import checkpoints
 from chatsearcher.training.elastic import load, make_universal
 from tests.fixtures import efficient_ranks, training_ranks
+from tests.fixtures.launcher import launch
 
-ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = "tests/fixtures/efficient_ranks.py"
 
 pytest.importorskip("deepspeed")
-
-
-def launch(ranks: int, *words: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = Path(sys.executable).with_name("deepspeed")
-    command = [str(launcher), "--num_accelerators", str(ranks), "--master_port", str(port)]
-    command += ["tests/fixtures/efficient_ranks.py", *words]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -55,13 +38,13 @@ GROW = ("1-2/thrifty3",)
 def elastic(tmp_path_factory):
     """Two steps on as many ranks as a case begins with, a universal checkpoint, the third step."""
     out = tmp_path_factory.mktemp("elastic")
-    launch(2, str(out), "begin", *SHRINK)
+    launch(2, SCRIPT, str(out), "begin", *SHRINK)
     for name in SHRINK:
         make_universal(checkpoints.newest(out / name))
-    launch(1, str(out), "resume", *SHRINK, "begin", *GROW)
+    launch(1, SCRIPT, str(out), "resume", *SHRINK, "begin", *GROW)
     for name in GROW:
         make_universal(checkpoints.newest(out / name))
-    launch(2, str(out), "resume", *GROW)
+    launch(2, SCRIPT, str(out), "resume", *GROW)
     return out
 
 

@@ -6,10 +6,6 @@ the other wait for ever.
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,11 +15,11 @@ from safetensors.torch import load_file
 from chatsearcher.dialogue import Dialogue
 from chatsearcher.model import ChatSearcherModel
 from tests.fixtures import full_size_ranks
+from tests.fixtures.launcher import launch
 from tests.fixtures.tiny import tiny_dialogue, tiny_processor
 
 pytest.importorskip("deepspeed")
 pytest.importorskip("peft")
-ROOT = Path(__file__).resolve().parents[2]
 CASES = ("full-2-fp32", "full-3-bf16", "frozen-3-fp32")
 CASES += ("lora-0-fp32", "lora-2-bf16", "lora-3-fp32")
 CASES += ("full-2_offload-bf16", "lora-3_offload-bf16")
@@ -45,23 +41,8 @@ def alone(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = Path(sys.executable).with_name("deepspeed")
-    command = [str(launcher), "--num_accelerators", "2", "--master_port", str(port)]
-    command += ["tests/fixtures/full_size_ranks.py", str(out), *CASES]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,  # a hang is what this test is about
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    # the time is bounded, since a hang is what this test is about
+    launch(2, "tests/fixtures/full_size_ranks.py", str(out), *CASES, timeout=280)
     return out
 
 

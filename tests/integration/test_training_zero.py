@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.fixtures import training_ranks
+from tests.fixtures.launcher import launch
 
-ROOT = Path(__file__).resolve().parents[2]
 STAGES = (0, 1, 2, 3)
 
 pytest.importorskip("deepspeed")
@@ -35,17 +31,7 @@ def alone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     out = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = Path(sys.executable).with_name("deepspeed")
-    command = [str(launcher), "--num_accelerators", "2", "--master_port", str(port)]
-    command += ["tests/fixtures/training_ranks.py", str(out), *map(str, STAGES)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    launch(2, "tests/fixtures/training_ranks.py", str(out), *map(str, STAGES))
     return out
 
 
