@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -95,8 +97,8 @@ def run(
             inputs_embeds=embeddings_BTH,
             attention_mask=mask,
             position_ids=position_ids_BT,
-            past_key_values=cache,
             use_cache=cache is not None,
+            **({} if cache is None else {cache_argument(type(llm)): cache}),
             **begins,
         )
     finally:
@@ -107,6 +109,13 @@ def run(
             "was select_before_head given this model?"
         )
     return LanguageOutput(selection.hidden.view(rows, length, -1), output.logits[0])
+
+
+@lru_cache
+def cache_argument(kind: Any) -> str:
+    """What a model calls its cache: ``past_key_values`` before transformers 5.24, ``cache`` now."""
+    names = inspect.signature(kind.forward).parameters
+    return "cache" if "cache" in names else "past_key_values"
 
 
 def set_attention(llm: PreTrainedModel, attention: str, embeddings_BTH: Tensor) -> str:

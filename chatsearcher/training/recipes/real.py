@@ -30,7 +30,7 @@ TOWER = TowerRecipe(
         },
     ),
     optimiser=OptimiserSettings(
-        steps=600, learning_rate=1e-3, warmup=60, betas=(0.9, 0.98), weight_decay=0.2
+        steps=360, learning_rate=1e-3, warmup=40, betas=(0.9, 0.98), weight_decay=0.2
     ),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=ContrastiveConfig(

@@ -6,6 +6,7 @@ from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig
 
 from chatsearcher.dialogue import Dialogue, Image
 from chatsearcher.model.generation import ChatSession
+from chatsearcher.model.language import cache_argument
 from chatsearcher.model.sampling import decide, draw
 from tests.fixtures.tiny import picture, seeing_model, tiny_processor
 
@@ -56,6 +57,7 @@ def assert_same(first, second):
     assert torch.allclose(ours[finite], theirs[finite], atol=TOLERANCE)
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_a_kept_conversation_equals_one_read_anew(name):
     model = seeing_model(llm_config=LANGUAGE_MODELS[name]).eval()
@@ -254,3 +256,14 @@ def test_drawing_from_a_nucleus():
     assert drawn.count(0) / 2000 == pytest.approx(0.5 / 0.8, abs=0.04)
     assert decide(log_p, 3, True).argmax() == 3
     assert decide(log_p, 0, False).exp().tolist() == pytest.approx([0, 0.6, 0.3, 0.1])
+
+
+def test_the_cache_goes_by_the_name_that_the_model_has_for_it():
+    class Former:
+        def forward(self, input_ids=None, past_key_values=None): ...
+
+    class Present:
+        def forward(self, input_ids=None, cache=None): ...
+
+    assert cache_argument(Former) == "past_key_values"
+    assert cache_argument(Present) == "cache"
