@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -111,8 +110,7 @@ def run(
     return LanguageOutput(selection.hidden.view(rows, length, -1), output.logits[0])
 
 
-@lru_cache
-def cache_argument(kind: Any) -> str:
+def cache_argument(kind: type[PreTrainedModel]) -> str:
     """What a model calls its cache: ``past_key_values`` before transformers 5.24, ``cache`` now."""
     names = inspect.signature(kind.forward).parameters
     return "cache" if "cache" in names else "past_key_values"
