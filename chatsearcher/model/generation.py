@@ -68,6 +68,7 @@ class ChatSession:
     _cache: DynamicCache
     _cached: int  # positions that the cache holds
     _last: tuple[Tensor, Tensor] | None  # logits and hidden state at the end, once read
+    _words: dict[tuple[Turn, bool], EncodedSample]  # the last dialogue's turns of words, as tokens
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class ChatSession:
         """Begin again, with nothing said."""
         self.forgotten_rounds = 0
         self._history = self._nothing()
+        self._words = {}
         self._forget_cache()
 
     # ------------------------------------------------------------- what is said
@@ -154,11 +156,18 @@ class ChatSession:
         """
         wanted = self._nothing()
         opening = True
+        words: dict[tuple[Turn, bool], EncodedSample] = {}
         for turn in dialogue.turns:
             if turn.role == "user":
                 wanted.rounds.append(len(wanted.ids))
-            wanted.add(self._encode(self.processor.turn_segments(turn, opening)))
+            sample = self._words.get((turn, opening))
+            if sample is None:
+                sample = self._encode(self.processor.turn_segments(turn, opening))
+            if not turn.images:  # a picture's pixels are not to be kept
+                words[turn, opening] = sample
+            wanted.add(sample)
             opening = turn.role == "assistant"
+        self._words = words
         wanted.add(self._encode([Segment(Text(ASSISTANT), False)]))
         self._fit(wanted, self.reserve)
         kept = wanted.shared_with(self._history)

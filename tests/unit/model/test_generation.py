@@ -267,3 +267,23 @@ def test_the_cache_goes_by_the_name_that_the_model_has_for_it():
 
     assert cache_argument(Former) == "past_key_values"
     assert cache_argument(Present) == "cache"
+
+
+def test_a_later_turn_makes_tokens_of_itself_alone(monkeypatch):
+    talk = session(seeing_model().eval())
+    dialogue = Dialogue().user("show me a cat").assistant("which?").user("a red one")
+    talk.read(dialogue)
+    encoded = []
+    encode = talk.processor.encode_segments
+
+    def counting(segments, *rest, **more):
+        encoded.append(segments)
+        return encode(segments, *rest, **more)
+
+    monkeypatch.setattr(talk.processor, "encode_segments", counting)
+    dialogue = dialogue.assistant("here it is").user("two of them")
+    talk.read(dialogue)
+    assert len(encoded) == 3  # the answer, the new turn, and the beginning of an answer
+    fresh = session(talk.model)
+    fresh.read(dialogue)
+    assert talk.token_ids == fresh.token_ids
