@@ -1,6 +1,7 @@
 """The whole network: its loss, its masks, its checkpoints."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -153,9 +154,12 @@ def test_save_and_load_give_the_same_vectors_rows_and_queue(name, tmp_path):
         assert torch.equal(old[rows], new[rows])
     model.eval()
     queries = processor.batch([processor.encode_query(_question(1))])
-    assert torch.equal(model.encode_queries(queries), loaded.encode_queries(queries))
     pixels = processor.pixel_values([picture(1)])
-    assert torch.equal(model.encode_images(pixels), loaded.encode_images(pixels))
+    # Equal weights may be added up in another order where they lie elsewhere in memory (seen on an
+    # AVX2 processor). Measured worst: 1.2e-7.
+    close = partial(torch.testing.assert_close, atol=1e-6, rtol=0)
+    close(model.encode_queries(queries), loaded.encode_queries(queries))
+    close(model.encode_images(pixels), loaded.encode_images(pixels))
 
 
 def _question(number):
@@ -222,7 +226,8 @@ def test_text_alone_gives_the_language_models_own_loss():
     ids = torch.randint(6, VOCABULARY, (3, 17))
     expected = model.llm(input_ids=ids, labels=ids).loss
     output = model(Batch.text(ids, labels=ids))
-    assert output.loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    # float32 of another order of adding up; measured worst: 2.5e-7 of it
+    assert output.loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert output.text_count.item() == 3 * 16
     assert output.image_count.item() == 0
 
