@@ -98,6 +98,8 @@ class ChatSearcher(NamedTuple):
             FileNotFoundError: a part that is not there.
             ValueError: the Q-former was made for a tower of another width, or does not fit.
         """
+        # The language model last: what is wrong with the others is said before gigabytes load.
+        public = None if qformer is None else read_qformer(qformer)
         words = AutoTokenizer.from_pretrained(tokenizer or llm)
         known = len(words)
         new_tokens = [
@@ -106,8 +108,6 @@ class ChatSearcher(NamedTuple):
         add_image_tokens(words)
         ids: Any = words.convert_tokens_to_ids([IMAGE_START, IMAGE_END, IMAGE_TOKEN])
         start, end, image = ids
-        # The language model last: what is wrong with the others is said before gigabytes load.
-        public = None if qformer is None else read_qformer(qformer)
         seen = read_tower(tower)
         if public is not None:
             settings = _as_blip2(settings, public)
