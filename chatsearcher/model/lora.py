@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.utils import cached_file
 
 if TYPE_CHECKING:
-    from chatsearcher.model.modeling import ChatSearcherModel
+    from chatsearcher.model.upkeep import UpkeptModel
 
 FOLDER = "lora"
 # transformers takes a folder with an adapter_config.json for an adapter alone, and would look for
@@ -58,7 +58,7 @@ class Adapters:
         self.tuner = tuner
 
 
-def add(model: ChatSearcherModel, settings: dict[str, Any]) -> Adapters:
+def add(model: UpkeptModel, settings: dict[str, Any]) -> Adapters:
     """Put new adapters into the model's language model and note them in its configuration.
 
     New ones change nothing until they are trained.
@@ -92,7 +92,7 @@ def add(model: ChatSearcherModel, settings: dict[str, Any]) -> Adapters:
     return Adapters(tuner)
 
 
-def merge(model: ChatSearcherModel) -> None:
+def merge(model: UpkeptModel) -> None:
     """Fold the adapters and the trained rows into the language model's own weights.
 
     Raises:
@@ -138,7 +138,7 @@ def split(state: dict[str, Tensor], tied: bool) -> tuple[dict[str, Tensor], dict
 
 
 def save(
-    model: ChatSearcherModel, folder: str | Path, state: dict[str, Tensor] | None = None
+    model: UpkeptModel, folder: str | Path, state: dict[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
     """Write the adapters into ``folder/lora``; returns the state dict of all the rest.
 
@@ -175,7 +175,7 @@ def save(
     return plain
 
 
-def load(model: ChatSearcherModel, source: Any) -> None:
+def load(model: UpkeptModel, source: Any) -> None:
     """Put saved adapters into a model that was loaded without them, if its configuration has any.
 
     Raises:
@@ -194,7 +194,7 @@ def load(model: ChatSearcherModel, source: Any) -> None:
     put(model, load_file(found))
 
 
-def put(model: ChatSearcherModel, tensors: dict[str, Tensor]) -> None:
+def put(model: UpkeptModel, tensors: dict[str, Tensor]) -> None:
     """Adapters as PEFT names them, into a model whose configuration describes them.
 
     Raises:

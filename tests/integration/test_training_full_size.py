@@ -42,7 +42,7 @@ def alone(tmp_path_factory) -> Path:
 def two_ranks(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("ranks")
     # the time is bounded, since a hang is what this test is about
-    launch(2, "tests/fixtures/full_size_ranks.py", str(out), *CASES, timeout=280)
+    launch(2, "tests/fixtures/full_size_ranks.py", str(out), *CASES, timeout=500)
     return out
 
 

@@ -71,7 +71,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano-real/stage2",
     start=STAGE1.run,
-    optimiser=replace(STAGE1.optimiser, steps=400, learning_rate=5e-4),
+    optimiser=replace(STAGE1.optimiser, steps=300, learning_rate=5e-4),
     log=STAGE1.log,
     data=DataConfig(
         sources={
