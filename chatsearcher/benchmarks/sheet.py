@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SIDE, GAP, WORDS = 120, 8, 300
 _INK, _PAPER, _RIGHT = (20, 20, 20), (255, 255, 255), (0, 150, 60)
+_DASHES = str.maketrans("–—", "--")  # Pillow's own font lacks them
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def draw(title: str, rows: Sequence[Row], load: LoadImage, note: str = "") -> PI
             page.paste(ImageOps.pad(load(name), (SIDE, SIDE), color=_PAPER), (left, top))
             if column > 1 and name == row.query.target:
                 pen.rectangle((left - 3, top - 3, left + SIDE + 2, top + SIDE + 2), None, _RIGHT, 3)
-    pen.text((GAP, page.height - 20), note, _INK, font)
+    pen.text((GAP, page.height - 20), note.translate(_DASHES), _INK, font)
     return page
 
 
@@ -101,7 +102,7 @@ def save(path: Path, page: PILImage) -> None:
 
 
 def _wrapped(words: str, width: int = 44, lines: int = 7) -> str:
-    kept = textwrap.wrap(words, width)
+    kept = textwrap.wrap(words.translate(_DASHES), width)
     if len(kept) > lines:
         kept = [*kept[: lines - 1], kept[lines - 1] + " …"]
     return "\n".join(kept)
