@@ -23,7 +23,7 @@ from chatsearcher.data.mixing import Mix, rank_slice
 from chatsearcher.data.records import BrokenRecord, ContrastiveConfig, Remark
 from chatsearcher.data.shard_sources import ShardPairs
 from chatsearcher.model.configuration import CLIP_MEAN, CLIP_STD
-from chatsearcher.world import blocks, pictures, streams
+from chatsearcher.world import choices, pictures, streams
 
 _REDRAWN = 1 << 40
 """Draws that replace others come from beyond this index, which no run reaches."""
@@ -39,14 +39,15 @@ class ContrastiveBatch:
         input_ids: [P, L], ``<s> words </s>``, padded at the right to the longest.
         attention_mask: [P, L], 1 where there are words, 0 where there is padding.
         keys: the pictures' ids, for error messages.
-        blocks: how many pairs, from the first on, are contrasted with each other; their sum is P.
+        answers: [P, Q], the right answers of the questions of ``chatsearcher.world.choices``, -100
+            where one is not asked; Q is 0 where the pictures are not of the world.
     """
 
     pixel_values: Tensor
     input_ids: Tensor
     attention_mask: Tensor
     keys: list[str]
-    blocks: tuple[int, ...]
+    answers: Tensor
 
     def to(
         self,
@@ -60,7 +61,7 @@ class ContrastiveBatch:
             self.input_ids.to(device, non_blocking=non_blocking),
             self.attention_mask.to(device, non_blocking=non_blocking),
             list(self.keys),
-            self.blocks,
+            self.answers.to(device, non_blocking=non_blocking),
         )
 
 
@@ -74,9 +75,13 @@ class Pair:
 
 
 class PairGroups(Protocol):
-    """Groups of pairs by number; ``remarks`` is what could not be read at all."""
+    """Groups of ``size`` pairs by number; ``remarks`` is what could not be read at all.
+
+    ``questions`` are asked of every picture.
+    """
 
     size: int
+    questions: int
 
     @property
     def remarks(self) -> Sequence[Remark]: ...
@@ -89,11 +94,16 @@ class PairGroups(Protocol):
         """The picture as group ``index`` shows it."""
         ...
 
+    def answers(self, picture: str) -> list[int]:
+        """The right answers of the picture's questions; none are asked of pictures at large."""
+        ...
+
 
 class WorldGroups:
     """``size`` scenes that differ from the first in one attribute each."""
 
     remarks: Sequence[Remark] = ()
+    questions = len(choices.QUESTIONS)
 
     def __init__(self, config: ContrastiveConfig, seed: int) -> None:
         self.size = config.group
@@ -110,19 +120,18 @@ class WorldGroups:
             for picture, words in those
         ]
 
-    def lesson(self, name: str, index: int) -> list[Pair]:
-        """A block whose words name one thing alone."""
-        those = blocks.block(name, self.seed, index)  # type: ignore[arg-type]
-        return [Pair(picture, words, frozenset()) for picture, words in those]
-
     def load(self, picture: str, index: int) -> PILImage:
         return pictures.load(picture, self.config.image_size)
+
+    def answers(self, picture: str) -> list[int]:
+        return choices.right_answers(pictures.parse(picture)[0])
 
 
 class ShardGroups:
     """Single pairs of WebDataset shards, several sets mixed at fixed counts."""
 
     size = 1
+    questions = 0
 
     def __init__(self, config: ContrastiveConfig, seed: int) -> None:
         unknown = config.alike.keys() - config.sources.keys()
@@ -167,6 +176,9 @@ class ShardGroups:
             return whole
         return random_crop(whole, self.config.crop, random.Random(f"{self.seed}/{index}/{picture}"))
 
+    def answers(self, picture: str) -> list[int]:
+        return []
+
 
 def random_crop(picture: PILImage, smallest: float, rng: random.Random) -> PILImage:
     """A piece of the same shape: its sides are the picture's times a share in [smallest, 1]."""
@@ -194,23 +206,12 @@ class ContrastiveBatches:
         self.groups: PairGroups = (
             WorldGroups(config, seed) if config.kind == "world" else ShardGroups(config, seed)
         )
-        if config.lessons and (config.kind != "world" or blocks.LENGTH % world_size):
+        self.number, rest = divmod(config.batch, self.groups.size)
+        if rest or self.number < world_size:
             raise ValueError(
-                f"lessons={config.lessons} with kind={config.kind!r} and {world_size} ranks; "
-                f"lessons are the world's, and their {blocks.LENGTH} pictures are shared evenly"
+                f"a batch of {config.batch} pairs in groups of {self.groups.size} cannot be shared "
+                f"by {world_size} ranks; expected a multiple of the group, at least one group each"
             )
-        taught = len(config.lessons) * blocks.LENGTH
-        self.number, rest = divmod(config.batch - taught, self.groups.size)
-        if rest or not (self.number >= world_size or (self.number == 0 and taught)):
-            raise ValueError(
-                f"a batch of {config.batch} pairs in groups of {self.groups.size}, {taught} of "
-                f"them in lessons, cannot be shared by {world_size} ranks; expected lessons and a "
-                "multiple of the group, at least one group each"
-            )
-        first = replace(config, group=1, lessons=(), second=(), prelude=0)
-        self.first = (
-            ContrastiveBatches(first, tokenizer, rank, world_size, seed) if config.prelude else None
-        )
         side = config.image_size
         self.images = CLIPImageProcessor(
             size={"shortest_edge": side},
@@ -225,35 +226,17 @@ class ContrastiveBatches:
         return self.groups.remarks
 
     def __call__(self, step: int) -> Made:
-        if self.first is not None and step < self.config.prelude:
-            return self.first(step)
         remarks: list[Remark] = []
         groups = list(self._draw(step, remarks))
-        mine = rank_slice(0, len(groups), self.rank, self.world_size)
         pairs, decoded = [], []
-        sizes: list[int] = []
-        if isinstance(self.groups, WorldGroups):
-            lessons = self.config.lessons
-            if self.config.second and step >= self.config.turn:
-                lessons = self.config.second
-            for name in lessons:
-                # two blocks of one lesson in a batch are two blocks of its stream
-                number = step * len(lessons) + len(sizes)
-                lesson = self.groups.lesson(name, number)
-                own = [lesson[i] for i in rank_slice(0, len(lesson), self.rank, self.world_size)]
-                pairs += own
-                decoded += [self.groups.load(pair.picture, number) for pair in own]
-                sizes.append(len(own))
-        first = step * self.number
-        for index, pair in ((first + place, pair) for place in mine for pair in groups[place]):
-            try:
-                decoded.append(self.groups.load(pair.picture, index))
-                pairs.append(pair)
-            except BrokenRecord as error:
-                remarks.append(Remark(error.key, "skipped", error.reason))
-        if len(pairs) > sum(sizes):
-            sizes.append(len(pairs) - sum(sizes))
-        return Made(self._collate(pairs, decoded, tuple(sizes)), tuple(remarks))
+        for place in rank_slice(0, len(groups), self.rank, self.world_size):
+            for pair in groups[place]:
+                try:
+                    decoded.append(self.groups.load(pair.picture, step * self.number + place))
+                    pairs.append(pair)
+                except BrokenRecord as error:
+                    remarks.append(Remark(error.key, "skipped", error.reason))
+        return Made(self._collate(pairs, decoded), tuple(remarks))
 
     def _draw(self, step: int, remarks: list[Remark]) -> Iterator[list[Pair]]:
         """The global batch: the same on every rank."""
@@ -276,9 +259,7 @@ class ContrastiveBatches:
                     f"too few for a batch of {self.config.batch}"
                 )
 
-    def _collate(
-        self, pairs: Sequence[Pair], decoded: Sequence[PILImage], sizes: tuple[int, ...]
-    ) -> ContrastiveBatch:
+    def _collate(self, pairs: Sequence[Pair], decoded: Sequence[PILImage]) -> ContrastiveBatch:
         side = self.config.image_size
         ids, mask = encode_texts(
             self.tokenizer, [pair.words for pair in pairs], self.config.max_tokens
@@ -289,7 +270,10 @@ class ContrastiveBatches:
             else torch.zeros(0, 3, side, side)
         )
         keys = [pair.picture for pair in pairs]
-        return ContrastiveBatch(pixels, ids, mask, keys, sizes)
+        answers = torch.tensor([self.groups.answers(key) for key in keys]).long()
+        return ContrastiveBatch(
+            pixels, ids, mask, keys, answers.view(len(keys), self.groups.questions)
+        )
 
 
 def _apart(group: Iterable[Pair], taken: set[str]) -> bool:
@@ -301,6 +285,11 @@ def _apart(group: Iterable[Pair], taken: set[str]) -> bool:
         fresh |= pair.marks
     taken |= fresh
     return True
+
+
+def world_questions() -> list[tuple[str, int]]:
+    """What is asked of the world's pictures: the attribute, and how many answers there are."""
+    return [(question.attribute, len(question.answers)) for question in choices.QUESTIONS]
 
 
 def encode_texts(

@@ -77,12 +77,6 @@ class ContrastiveConfig:
         kind: ``world`` or ``shards``.
         batch: pairs of the global batch, over all ranks.
         group: world only: so many scenes of a batch that differ from each other in one attribute.
-        lessons: world only, in training: blocks of 32 pictures that come before the groups and are
-            each contrasted within themselves (``chatsearcher.world.blocks``).
-        second: world only: the lessons from step ``turn`` on, as many as before.
-        turn: the first step of the second lessons.
-        prelude: world only: so many first steps hold unrelated scenes and no lessons, so that what
-            is easy to see (colours, settings, sizes) is learned before what is not.
         max_tokens: longer texts are cut; the end token is kept.
         sources: shards only: name -> ``shard-pairs`` source, mixed by their counts; ``split`` above
             stands for theirs.
@@ -95,10 +89,6 @@ class ContrastiveConfig:
     kind: Literal["world", "shards"] = "world"
     batch: int = 128
     group: int = 4
-    lessons: tuple[str, ...] = ()
-    second: tuple[str, ...] = ()
-    turn: int = 0
-    prelude: int = 0
     split: SplitName = "train"
     image_size: int = 96
     max_tokens: int = 64
@@ -111,10 +101,6 @@ class ContrastiveConfig:
     def __post_init__(self) -> None:
         if not 0.0 < self.crop <= 1.0:
             raise ValueError(f"crop is {self.crop}; expected a share in (0, 1], 1 for no crop")
-        if self.second and len(self.second) != len(self.lessons):
-            raise ValueError(
-                f"lessons are {self.lessons}, then {self.second}; expected as many after the turn"
-            )
 
 
 @dataclass(frozen=True)

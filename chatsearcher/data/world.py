@@ -30,18 +30,19 @@ class WorldPairs(_World):
 
 
 class WorldLookAlikes(_World):
-    """Pairs in runs of four whose pictures differ in one attribute: hard negatives."""
+    """Pairs in runs of ``streams.FAMILY``, alike but for one attribute: hard negatives."""
 
     def item(self, index: int) -> Record:
-        key, group = _look_alikes(self.split, self.seed, index // 4)
-        picture, words = group[index % 4]
-        key = f"{key}/{index % 4}"
+        run, place = divmod(index, streams.FAMILY)
+        key, group = _look_alikes(self.split, self.seed, run)
+        picture, words = group[place]
+        key = f"{key}/{place}"
         return Record(key, either_first((Image(picture), Text(words)), key), self.load)
 
 
 @lru_cache(maxsize=8)
 def _look_alikes(split: Split, seed: int, index: int) -> tuple[str, list[tuple[str, str]]]:
-    return next(streams.hard_pairs(split, seed, index, group=4))
+    return next(streams.hard_pairs(split, seed, index, group=streams.FAMILY))
 
 
 class WorldDocuments(_World):
@@ -84,7 +85,7 @@ class WorldQuestions(_World):
 
 
 class WorldSearches(_World):
-    """Dialogues that each lead to a picture, two look-alikes after one another."""
+    """Dialogues that each lead to a picture, ``streams.FAMILY`` look-alikes after one another."""
 
     def item(self, index: int) -> Record:
         key, dialogue = next(streams.searches(self.split, self.seed, index))

@@ -1,8 +1,10 @@
 """nano's picture encoder: a small plain convolutional network, offered to timm and so to open_clip.
 
 A residual network whose blocks begin as identities, as open_clip's own, learns shapes slowly from
-scratch; this one has no such blocks, keeps a stride of 16, and pools by several learned queries, so
-that what stands where is not lost. Importing this module registers it with timm under
+scratch; this one has no such blocks and keeps a stride of 16. It pools in one of two ways
+(``global_pool``), neither of which loses what stands where: ``cells`` has weights of its own for
+every cell of the last feature map, for pictures whose frame means something (the picture world);
+``latents`` asks by several learned queries. Importing this module registers it with timm under
 ``chatsearcher_nano``.
 """
 
@@ -40,6 +42,34 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
+
+
+class CellPool(nn.Module):
+    """Every cell of a feature map by its place, squeezed and mixed: [B, features].
+
+    Attention has to learn first where to look, a plain layer has not. Maps of another grid are
+    brought to this one by averaging.
+    """
+
+    features = 1024
+
+    def __init__(self, width: int, squeezed: int = 64, grid: int = 6) -> None:
+        super().__init__()
+        self.grid = grid
+        self.squeeze = nn.Sequential(
+            nn.Conv2d(width, squeezed, 1, bias=False), nn.BatchNorm2d(squeezed), nn.ReLU()
+        )
+        self.mix = nn.Sequential(
+            nn.Linear(squeezed * grid**2, self.features, bias=False),
+            nn.BatchNorm1d(self.features),
+            nn.ReLU(),
+        )
+
+    def forward(self, x_BCyx: Tensor) -> Tensor:
+        cells = self.squeeze(x_BCyx)
+        if cells.shape[2:] != (self.grid, self.grid):
+            cells = F.adaptive_avg_pool2d(cells, self.grid)
+        return self.mix(cells.flatten(1))
 
 
 class LatentPool(nn.Module):
@@ -81,10 +111,9 @@ class LatentPool(nn.Module):
 class NanoTower(nn.Module):
     """[B, 3, height, width] -> [B, num_classes]; intermediates at strides 4, 8 and 16."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, pool: str = "cells") -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.num_features = QUERIES * WIDTHS[-1]
         self.feature_info = [
             {"num_chs": width, "reduction": 4 * 2**stage, "module": f"stages.{stage}"}
             for stage, width in enumerate(WIDTHS)
@@ -96,8 +125,23 @@ class NanoTower(nn.Module):
             before = width
         stages[-1].append(_Residual(before))
         self.stages = nn.ModuleList(stages)
-        self.pool = LatentPool(WIDTHS[-1], QUERIES)
-        self.head = nn.Linear(self.num_features, num_classes, bias=False)
+        self.pool: nn.Module
+        self.head: nn.Module
+        if pool == "cells":
+            self.num_features = CellPool.features
+            self.pool = CellPool(WIDTHS[-1])
+            # Features of one spread: a training that tells pictures apart leaves most of them all
+            # but constant otherwise, and whoever projects them later cannot reach those.
+            self.head = nn.Sequential(
+                nn.Linear(self.num_features, num_classes, bias=False),
+                nn.BatchNorm1d(num_classes, affine=False),
+            )
+        elif pool == "latents":
+            self.num_features = QUERIES * WIDTHS[-1]
+            self.pool = LatentPool(WIDTHS[-1], QUERIES)
+            self.head = nn.Linear(self.num_features, num_classes, bias=False)
+        else:
+            raise ValueError(f"chatsearcher_nano pools by cells or latents, got {pool!r}")
 
     def forward_intermediates(
         self,
@@ -129,7 +173,8 @@ class NanoTower(nn.Module):
 
     def forward_head(self, x: Tensor) -> Tensor:
         """The last feature map -> [B, num_classes]."""
-        return self.head(self.pool(x))
+        pooled: Tensor = self.head(self.pool(x))
+        return pooled
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -140,15 +185,14 @@ class NanoTower(nn.Module):
 
 @register_model
 def chatsearcher_nano(
-    pretrained: bool = False, num_classes: int = 256, global_pool: str = "latents", **_: Any
+    pretrained: bool = False, num_classes: int = 256, global_pool: str = "cells", **_: Any
 ) -> NanoTower:
     """timm's entry point.
 
     Raises:
-        ValueError: pretrained weights are asked for; there are none apart from our checkpoints.
+        ValueError: pretrained weights are asked for, and there are none apart from our checkpoints;
+            an unknown pooling.
     """
     if pretrained:
         raise ValueError("chatsearcher_nano has no weights of its own: load a saved tower")
-    if global_pool != "latents":
-        raise ValueError(f"chatsearcher_nano pools by latents only, got {global_pool!r}")
-    return NanoTower(num_classes)
+    return NanoTower(num_classes, global_pool)

@@ -25,7 +25,7 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
 
     Writes ``tokenizer/`` and ``model/`` (open_clip's layout) in the run's folder.
     """
-    from chatsearcher.data.contrastive import build_contrastive_source
+    from chatsearcher.data.contrastive import build_contrastive_source, world_questions
     from chatsearcher.training import tower
     from chatsearcher.training.tokenizer import tokenizer_for
 
@@ -37,17 +37,18 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
         provenance.write(run_dir, recipe, accelerator.num_processes)
     config = recipe.tower.model_config(tokenizer)
     torch.manual_seed(recipe.seed)
-    model = tower.CroppedClip(tower.build_clip(config))
-    held_out = dataclasses.replace(
-        recipe.data, split="val", lessons=(), second=(), prelude=0, workers=0
-    )
+    questions = world_questions() if recipe.choices else []
+    model = tower.CroppedClip(tower.build_clip(config), sum(size for _, size in questions))
+    if recipe.start is not None:
+        tower.load_pictures(model.clip, Path(recipe.start))
+    held_out = dataclasses.replace(recipe.data, split="val", workers=0)
     validation = build_contrastive_source(held_out, tokenizer, 0, 1, recipe.seed)
     group = recipe.data.group if recipe.data.kind == "world" else 1
     hook = tower.held_out_hook(_first(validation, recipe.validation), group)
     outcome = train(
         recipe,
         model,
-        tower.ContrastiveObjective(accelerator.process_index, accelerator.num_processes),
+        tower.ContrastiveObjective(accelerator.process_index, accelerator.num_processes, questions),
         lambda rank, world: build_contrastive_source(
             recipe.data, tokenizer, rank, world, recipe.seed
         ),

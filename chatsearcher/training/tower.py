@@ -10,13 +10,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from chatsearcher.model.batch import IGNORE
 from chatsearcher.model.configuration import CLIP_MEAN, CLIP_STD
 from chatsearcher.training.objectives import StepResult
 
@@ -32,15 +33,15 @@ class TowerSettings:
 
     Attributes:
         timm_model: timm's name of the network; ``chatsearcher_nano`` is our own.
-        pool: how it pools (timm's names; ``latents`` for our own).
+        pool: how it pools (timm's names; ``cells`` or ``latents`` for our own).
         embedding_dim: the common space of pictures and words.
         context: the longest text in tokens.
     """
 
     image_size: int = 96
     timm_model: str = "chatsearcher_nano"
-    pool: str = "latents"
-    embedding_dim: int = 256
+    pool: str = "cells"
+    embedding_dim: int = 512
     text_layers: int = 3
     text_width: int = 192
     text_heads: int = 3
@@ -91,16 +92,39 @@ def build_clip(config: dict[str, Any]) -> nn.Module:
     return model  # weights stay contiguous: DeepSpeed cannot broadcast channels-last ones
 
 
+class Reading(NamedTuple):
+    """What a CLIP makes of P pairs.
+
+    Attributes:
+        images: [P, D] unit vectors of the pictures.
+        texts: [P, D] unit vectors of the words.
+        scale: the logit scale.
+        choices: [P, A], a score for every answer of the multiple choice; A may be 0.
+    """
+
+    images: torch.Tensor
+    texts: torch.Tensor
+    scale: torch.Tensor
+    choices: torch.Tensor
+
+
 class CroppedClip(nn.Module):
     """A CLIP that reads texts only as far as the longest of the batch reaches.
 
     open_clip computes all ``context`` positions; under its causal mask the positions behind a
     text's end cannot change its vector, so leaving them out gives the same vectors for less work.
+
+    Args:
+        clip: open_clip's model.
+        answers: the answers of a multiple choice, each with a vector of its own that a picture's
+            features are scored against; they are no part of the saved tower.
     """
 
-    def __init__(self, clip: nn.Module) -> None:
+    def __init__(self, clip: nn.Module, answers: int = 0) -> None:
         super().__init__()
-        self.clip: Any = clip
+        self.clip = cast("Any", clip)
+        features = self.clip.text_projection.shape[1]
+        self.answers = nn.Linear(features, answers) if answers else None
 
     def encode_text(self, input_ids: torch.Tensor) -> torch.Tensor:
         """[P, L] with L up to the context -> [P, D] unit vectors."""
@@ -113,16 +137,16 @@ class CroppedClip(nn.Module):
         pooled = text_global_pool(hidden, input_ids, clip.text_pool_type, clip.text_eos_id)
         return nn.functional.normalize(pooled @ clip.text_projection, dim=-1)
 
-    def forward(
-        self, pixel_values: torch.Tensor, input_ids: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Unit vectors of the pictures and of the words, [P, D] each, and the logit scale."""
+    def forward(self, pixel_values: torch.Tensor, input_ids: torch.Tensor) -> Reading:
+        """[P, 3, height, width] pictures and [P, L] words."""
         pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         # The fused attention of CPUs is slow backwards in bfloat16, and gains nothing this short.
         with sdpa_kernel(SDPBackend.MATH):
-            images = self.clip.encode_image(pixel_values, normalize=True)
+            seen = self.clip.encode_image(pixel_values)
             texts = self.encode_text(input_ids)
-        return images, texts, self.clip.logit_scale.exp().squeeze()
+        choices = seen[:, :0] if self.answers is None else self.answers(seen)
+        images = nn.functional.normalize(seen, dim=-1)
+        return Reading(images, texts, self.clip.logit_scale.exp().squeeze(), choices)
 
     def update_momentum(self) -> None:
         """After each step: keep the logit scale within CLIP's bound of 100."""
@@ -131,33 +155,67 @@ class CroppedClip(nn.Module):
 
 
 class ContrastiveObjective:
-    """open_clip's ClipLoss over the global batch."""
+    """open_clip's ClipLoss over the global batch, and beside it the multiple choice.
 
-    def __init__(self, rank: int = 0, world_size: int = 1) -> None:
+    Args:
+        questions: the attribute that each question is about, and how many answers it has; the
+            model's ``choices`` are theirs, one question after another. Each attribute adds the mean
+            cross-entropy over all pictures and questions that ask for it.
+    """
+
+    def __init__(
+        self, rank: int = 0, world_size: int = 1, questions: Sequence[tuple[str, int]] = ()
+    ) -> None:
         from open_clip import ClipLoss
 
         self._loss = ClipLoss(
             local_loss=False, gather_with_grad=True, rank=rank, world_size=world_size
         )
+        self.questions = questions
 
     def begin_step(self, batches: Sequence[ContrastiveBatch]) -> None:
         """Micro-batches are contrasted one by one."""
 
     def __call__(self, model: nn.Module, batch: ContrastiveBatch) -> StepResult:
-        images, texts, scale = model(batch.pixel_values, batch.input_ids)
+        images, texts, scale, choices = model(batch.pixel_values, batch.input_ids)
         images, texts = images.float(), texts.float()
-        blocks = list(batch.blocks)
-        pairs = list(zip(images.split(blocks), texts.split(blocks), strict=True))
-        losses = [self._loss(seen, said, scale.float()) * len(seen) for seen, said in pairs]
-        loss = torch.stack(losses).sum() / len(images)
+        loss = self._loss(images, texts, scale.float())
         with torch.no_grad():
-            right = torch.cat([_best(said @ seen.T) for seen, said in pairs])
+            metrics = {
+                "retrieval_accuracy": _best(texts @ images.T).float().mean(),
+                "logit_scale": scale.detach(),
+            }
+        if self.questions:
+            asked = choice_losses(choices, batch.answers, self.questions)
+            loss = loss + torch.stack(list(asked.values())).sum()
+            metrics |= {f"loss_{name}": value.detach() for name, value in asked.items()}
         return StepResult(
             loss=loss,
-            metrics={"retrieval_accuracy": right.float().mean(), "logit_scale": scale.detach()},
+            metrics=metrics,
             tokens=int(batch.input_ids.numel()),
             samples=len(batch.keys),
         )
+
+
+def choice_losses(
+    choices_PA: torch.Tensor, answers_PQ: torch.Tensor, questions: Sequence[tuple[str, int]]
+) -> dict[str, torch.Tensor]:
+    """For each attribute the mean cross-entropy of its questions' answers, where they are asked.
+
+    Args:
+        choices_PA: the scores of all answers, one question after another.
+        answers_PQ: the right ones; -100 where a question is not asked.
+        questions: the attribute of each question, and how many answers it has.
+    """
+    scores = choices_PA.float().split([size for _, size in questions], dim=1)
+    sums: dict[str, list[torch.Tensor]] = {}
+    for (name, _), score, answers in zip(questions, scores, answers_PQ.T, strict=True):
+        lost = nn.functional.cross_entropy(score, answers, reduction="sum", ignore_index=IGNORE)
+        sums.setdefault(name, []).append(torch.stack([lost, (answers != IGNORE).sum().to(lost)]))
+    return {
+        name: (total := torch.stack(parts).sum(0))[0] / total[1].clamp(min=1)
+        for name, parts in sums.items()
+    }
 
 
 def _best(scores: torch.Tensor) -> torch.Tensor:
@@ -176,7 +234,7 @@ def held_out_hook(
         in_group: list[torch.Tensor] = []
         for batch in batches:
             batch = batch.to(device)
-            images, texts, _ = model(batch.pixel_values, batch.input_ids)
+            images, texts, _, _ = model(batch.pixel_values, batch.input_ids)
             scores = texts @ images.T
             rows = torch.arange(len(scores), device=device)
             outside = rows[:, None] // group != rows[None] // group
@@ -214,15 +272,44 @@ def save_clip(
     """Write a CLIP in open_clip's own layout.
 
     Args:
-        state_dict: of ``CroppedClip`` (names begin with ``clip.``) or of the CLIP itself.
+        state_dict: of ``CroppedClip`` (names begin with ``clip.``; the vectors of its multiple
+            choice are left out) or of the CLIP itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {k.removeprefix("clip."): v.cpu().contiguous() for k, v in state_dict.items()}
+    weights = {
+        name.removeprefix("clip."): value.cpu().contiguous()
+        for name, value in state_dict.items()
+        if not name.startswith("answers.")
+    }
     preprocess = {"mean": CLIP_MEAN, "std": CLIP_STD}
     about = {"model_cfg": config, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
     with_sentence_tokens(tokenizer).save_pretrained(folder)
     save_file(weights, folder / "open_clip_model.safetensors")
+
+
+def load_pictures(clip: nn.Module, folder: Path) -> None:
+    """Give a CLIP the picture side of a saved one.
+
+    Raises:
+        FileNotFoundError: there is no tower in the folder.
+        ValueError: it is a tower of another build.
+    """
+    if not is_saved(folder):
+        raise FileNotFoundError(
+            f"no tower in {folder}: expected open_clip_model.safetensors; give --start the model/ "
+            "folder of a finished run of train/tower.py"
+        )
+    weights = load_file(folder / "open_clip_model.safetensors")
+    visual: Any = clip.visual
+    try:
+        visual.load_state_dict(
+            {k.removeprefix("visual."): v for k, v in weights.items() if k.startswith("visual.")}
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"the tower in {folder} is built otherwise than --tower asks for: {error}"
+        ) from error
 
 
 def is_saved(folder: Path) -> bool:

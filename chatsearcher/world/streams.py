@@ -25,6 +25,9 @@ HARD_ATTRIBUTES = (
     "size", "size", "count", "count", "setting", "time",
 )  # fmt: skip
 
+FAMILY = 10
+"""Look-alikes that follow one another in the streams of the two stages."""
+
 
 class Decision(NamedTuple):
     """A round: the dialogue up to a user's turn, and how it is to be answered."""
@@ -119,13 +122,13 @@ def conversations(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str
 def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
     """(key, dialogue that leads to a picture) for ever, as the test sets have them.
 
-    Four neighbours of the stream lead to pictures that differ from the first's in one attribute, so
-    that a batch holds look-alikes of its targets.
+    ``FAMILY`` neighbours of the stream lead to pictures that differ from the first's in one
+    attribute, so that a batch holds look-alikes of its targets.
     """
     index = start
     while True:
-        rng = item_rng("look-alikes", split, seed, index // 4)
-        target = _family(split, rng, 4)[index % 4]
+        rng = item_rng("look-alikes", split, seed, index // FAMILY)
+        target = _family(split, rng, FAMILY)[index % FAMILY]
         rng = item_rng("search", split, seed, index)
         yield (
             f"search/{split}/{seed}/{index}",

@@ -27,7 +27,7 @@ TOWER = shlex.split("""
 --tokenizer.vocab-size 320 --tokenizer.sources.pairs.count 4
 --tokenizer.sources.documents.count 2 --tokenizer.sources.conversations.count 2
 --tower.image-size 32 --tower.embedding-dim 16 --tower.text-layers 1
---tower.text-width 16 --tower.text-heads 2 --data.lessons kinds --data.second kinds --data.batch 40
+--tower.text-width 16 --tower.text-heads 2 --data.batch 8
 --data.image-size 32 --optimiser.steps 3""")
 MODEL = shlex.split("""--model.llm.hidden-size 32 --model.llm.layers 1 --model.llm.heads 2
 --model.llm.intermediate-size 48 --model.qformer.hidden-size 16 --model.qformer.layers 1

@@ -9,25 +9,16 @@ from chatsearcher.training.build import ModelSettings
 from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
-# What is easy to see first, from unrelated scenes; then look-alikes that differ in one attribute,
-# beside lessons on what whole sentences teach a small network last: shapes, then patterns and
-# settings.
+# Groups of look-alikes beside multiple choice: sentences alone teach what is easiest to see and
+# little else.
 TOWER = TowerRecipe(
     run="runs/nano/tower",
+    choices=True,
     optimiser=OptimiserSettings(
-        steps=3400, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
+        steps=1600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
     ),
-    log=LogSettings(every=20, save_every=400, evaluate_every=200),
-    data=ContrastiveConfig(
-        batch=128,
-        group=4,
-        prelude=250,
-        lessons=("kinds", "kinds"),
-        turn=1470,
-        second=("patterns", "settings"),
-        workers=1,
-        prefetch=8,
-    ),
+    log=LogSettings(every=20, save_every=200, evaluate_every=200),
+    data=ContrastiveConfig(batch=128, group=4, workers=1, prefetch=8),
 )
 
 # Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.

@@ -19,7 +19,7 @@ from chatsearcher.training.tower import TowerSettings
 # Emoji of a family differ by skin, hair or gender, and their names say so: they are contrasted.
 TOWER = TowerRecipe(
     run="runs/nano-real/tower",
-    tower=TowerSettings(context=96),
+    tower=TowerSettings(context=96, pool="latents", embedding_dim=256),
     tokenizer=TokenizerSettings(
         vocab_size=4000,
         sources={

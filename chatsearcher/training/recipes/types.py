@@ -18,6 +18,10 @@ class TowerRecipe(RunSettings):
     Attributes:
         run: the run's folder; the tower is saved in its ``model/``, the language model's tokenizer
             in its ``tokenizer/``.
+        start: the ``model/`` folder of another tower of the same build, whose picture side this one
+            goes on from.
+        choices: the picture world only: beside the contrast, every picture is asked for all of its
+            attributes by multiple choice (``chatsearcher.world.choices``).
         validation: batches of held-out pairs for the evaluation hook.
     """
 
@@ -25,7 +29,16 @@ class TowerRecipe(RunSettings):
     tower: TowerSettings = field(default_factory=TowerSettings)
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     data: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    start: str | None = None
+    choices: bool = False
     validation: int = 4
+
+    def __post_init__(self) -> None:
+        if self.choices and self.data.kind != "world":
+            raise ValueError(
+                f"choices=True with data.kind={self.data.kind!r}; only the picture world knows the "
+                "right answers"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from chatsearcher.data.contrastive import (
 )
 from chatsearcher.data.records import ContrastiveConfig, SourceConfig
 from chatsearcher.model.processing import ChatSearcherProcessor
+from chatsearcher.world.choices import right_answers
 from chatsearcher.world.scene import Scene
 
 WORLD = ContrastiveConfig(batch=16, group=4, image_size=32, workers=0)
@@ -63,6 +64,14 @@ def test_ranks_share_the_global_batch_by_whole_groups(processor: ChatSearcherPro
     assert torch.equal(torch.cat([p.pixel_values for p in parts]), whole.pixel_values)
 
 
+def test_the_world_knows_the_answers_of_its_pictures_and_shards_have_none(
+    two_sets: ContrastiveConfig, processor: ChatSearcherProcessor
+) -> None:
+    batch = first(WORLD, processor.tokenizer)
+    assert batch.answers.tolist() == [right_answers(scene(key)) for key in batch.keys]
+    assert first(two_sets, processor.tokenizer).answers.shape == (12, 0)
+
+
 def test_texts_are_framed_cut_and_padded(processor: ChatSearcherProcessor) -> None:
     tokenizer = processor.tokenizer
     ids, mask = encode_texts(tokenizer, ["a red cat", "a " * 50, "</s>"], 12)
@@ -79,9 +88,7 @@ def test_texts_are_framed_cut_and_padded(processor: ChatSearcherProcessor) -> No
 
 def test_a_batch_must_fit_groups_and_ranks(processor: ChatSearcherProcessor) -> None:
     for config, ranks in ((replace(WORLD, batch=18), 1), (WORLD, 5)):
-        with pytest.raises(
-            ValueError, match="in groups of 4, 0 of them in lessons, cannot be shared"
-        ):
+        with pytest.raises(ValueError, match="in groups of 4 cannot be shared"):
             build_contrastive_source(config, processor.tokenizer, 0, ranks)
 
 

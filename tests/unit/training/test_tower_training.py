@@ -12,7 +12,9 @@ from chatsearcher.training.tower import (
     CroppedClip,
     TowerSettings,
     build_clip,
+    choice_losses,
     held_out_hook,
+    load_pictures,
     save_clip,
 )
 
@@ -63,7 +65,7 @@ def test_open_clip_loads_what_was_saved(config, tokenizer, tmp_path):
     assert (theirs[:, ids.shape[1] :] == tokenizer.pad_token_id).all()
     pixels = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        images, texts, _ = model(pixels, ids)
+        images, texts, _, _ = model(pixels, ids)
         torch.testing.assert_close(loaded.eval().encode_image(pixels, normalize=True), images)
         torch.testing.assert_close(
             loaded.encode_text(theirs, normalize=True), texts, atol=2e-6, rtol=0
@@ -73,19 +75,20 @@ def test_open_clip_loads_what_was_saved(config, tokenizer, tmp_path):
 class Fixed(torch.nn.Module):
     """Vectors given from outside."""
 
-    def __init__(self, images, texts):
+    def __init__(self, images, texts, choices=None):
         super().__init__()
         self.images, self.texts = torch.nn.Parameter(images), torch.nn.Parameter(texts)
+        self.choices = choices
 
     def forward(self, pixels, ids):
-        return self.images, self.texts, torch.tensor(1.0)
+        return self.images, self.texts, torch.tensor(1.0), self.choices
 
 
 class FakeBatch:
     pixel_values = torch.zeros(4, 3, 2, 2)
     input_ids = torch.zeros(4, 5, dtype=torch.long)
     keys = ("a", "b", "c", "d")
-    blocks: tuple[int, ...] = (4,)
+    answers = torch.tensor([[0, 1], [-100, 2], [1, -100], [0, 0]])
 
     def to(self, device):
         return self
@@ -99,15 +102,39 @@ def test_equal_vectors_cost_the_logarithm_of_the_batch():
     assert result.tokens == 20
 
 
-def test_blocks_are_contrasted_within_themselves():
+def test_each_attribute_adds_the_mean_over_what_is_asked_about_it():
+    """Even scores over n answers cost log n, however many pictures are asked."""
+    same = torch.ones(4, 8) / 8**0.5
+    model = Fixed(same, same.clone(), torch.zeros(4, 5))
+    result = ContrastiveObjective(questions=[("size", 2), ("kind", 3)])(model, FakeBatch())
+    expected = torch.tensor([4.0, 2.0, 3.0]).log()
+    assert float(result.loss.detach()) == pytest.approx(expected.sum().item())
+    assert float(result.metrics["loss_size"]) == pytest.approx(expected[1].item())
+    scores = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    found = choice_losses(scores, FakeBatch.answers, [("look", 2), ("look", 3)])
+    cross_entropy = torch.nn.functional.cross_entropy
+    single = [cross_entropy(scores[i, :2], FakeBatch.answers[i, 0]) for i in (0, 2, 3)]
+    single += [cross_entropy(scores[i, 2:], FakeBatch.answers[i, 1]) for i in (0, 1, 3)]
+    torch.testing.assert_close(found, {"look": torch.stack(single).mean()})
+
+
+def test_a_tower_goes_on_from_the_picture_side_of_another(config, tokenizer, tmp_path):
     torch.manual_seed(0)
-    images, texts = (torch.nn.functional.normalize(torch.randn(4, 8), dim=-1) for _ in range(2))
-    batch = FakeBatch()
-    batch.blocks = (1, 3)
-    whole = ContrastiveObjective()(Fixed(images, texts), batch)
-    batch.blocks = (3,)
-    rest = ContrastiveObjective()(Fixed(images[1:], texts[1:]), batch)
-    assert float(whole.loss.detach()) == pytest.approx(0.75 * float(rest.loss.detach()))
+    model = CroppedClip(build_clip(config), answers=7)
+    save_clip(tmp_path / "model", model.state_dict(), config, tokenizer)
+    torch.manual_seed(1)
+    other = build_clip(config)
+    words = other.text_projection.detach().clone()
+    load_pictures(other, tmp_path / "model")
+    assert torch.equal(other.text_projection, words)
+    torch.testing.assert_close(
+        dict(other.visual.named_parameters()), dict(model.clip.visual.named_parameters())
+    )
+    with pytest.raises(FileNotFoundError, match="no tower in"):
+        load_pictures(other, tmp_path)
+    wider = build_clip({**config, "embed_dim": 14})
+    with pytest.raises(ValueError, match="built otherwise"):
+        load_pictures(wider, tmp_path / "model")
 
 
 def test_the_hook_counts_hits_in_the_batch_and_in_the_group():
