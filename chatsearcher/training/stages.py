@@ -38,7 +38,8 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
     config = recipe.tower.model_config(tokenizer)
     torch.manual_seed(recipe.seed)
     questions = world_questions() if recipe.choices else []
-    model = tower.CroppedClip(tower.build_clip(config), sum(size for _, size in questions))
+    answers = sum(size for _, size in questions)
+    model = tower.CroppedClip(tower.build_clip(config), answers, locked=recipe.locked)
     if recipe.start is not None:
         tower.load_pictures(model.clip, Path(recipe.start))
     held_out = dataclasses.replace(recipe.data, split="val", workers=0)

@@ -118,13 +118,24 @@ class CroppedClip(nn.Module):
         clip: open_clip's model.
         answers: the answers of a multiple choice, each with a vector of its own that a picture's
             features are scored against; they are no part of the saved tower.
+        locked: the picture side stays as it is, and the words learn it (LiT, arXiv:2111.07991).
     """
 
-    def __init__(self, clip: nn.Module, answers: int = 0) -> None:
+    def __init__(self, clip: nn.Module, answers: int = 0, locked: bool = False) -> None:
         super().__init__()
+        self.locked = locked
         self.clip = cast("Any", clip)
         features = self.clip.text_projection.shape[1]
         self.answers = nn.Linear(features, answers) if answers else None
+        if locked:
+            self.clip.visual.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> CroppedClip:
+        """A locked picture side keeps its running statistics."""
+        super().train(mode)
+        if self.locked:
+            self.clip.visual.eval()
+        return self
 
     def encode_text(self, input_ids: torch.Tensor) -> torch.Tensor:
         """[P, L] with L up to the context -> [P, D] unit vectors."""

@@ -20,6 +20,7 @@ class TowerRecipe(RunSettings):
             in its ``tokenizer/``.
         start: the ``model/`` folder of another tower of the same build, whose picture side this one
             goes on from.
+        locked: that picture side stays as it is; only the words are trained.
         choices: the picture world only: beside the contrast, every picture is asked for all of its
             attributes by multiple choice (``chatsearcher.world.choices``).
         validation: batches of held-out pairs for the evaluation hook.
@@ -30,10 +31,13 @@ class TowerRecipe(RunSettings):
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     data: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     start: str | None = None
+    locked: bool = False
     choices: bool = False
     validation: int = 4
 
     def __post_init__(self) -> None:
+        if self.locked and self.start is None:
+            raise ValueError("locked=True without start: there is no tower to keep as it is")
         if self.choices and self.data.kind != "world":
             raise ValueError(
                 f"choices=True with data.kind={self.data.kind!r}; only the picture world knows the "

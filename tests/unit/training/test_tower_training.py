@@ -6,7 +6,9 @@ import open_clip
 import pytest
 import torch
 
+from chatsearcher.data.records import ContrastiveConfig
 from chatsearcher.model.tokenizer import nano_tokenizer
+from chatsearcher.training.recipes.types import TowerRecipe
 from chatsearcher.training.tower import (
     ContrastiveObjective,
     CroppedClip,
@@ -135,6 +137,23 @@ def test_a_tower_goes_on_from_the_picture_side_of_another(config, tokenizer, tmp
     wider = build_clip({**config, "embed_dim": 14})
     with pytest.raises(ValueError, match="built otherwise"):
         load_pictures(wider, tmp_path / "model")
+
+
+def test_a_locked_picture_side_stays_as_it_is_while_the_words_learn(config, tokenizer):
+    torch.manual_seed(0)
+    model = CroppedClip(build_clip(config), locked=True).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    images, texts, scale, _ = model(torch.randn(3, 3, 32, 32), ids_of(tokenizer, TEXTS))
+    (scale * images @ texts.T).diagonal().sum().backward()
+    optimiser.step()
+    moved = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
+    assert not any(name.startswith("clip.visual") for name in moved)  # running statistics neither
+    assert {"clip.text_projection", "clip.token_embedding.weight"} <= moved
+    with pytest.raises(ValueError, match="locked=True without start"):
+        TowerRecipe(run="runs/x", locked=True)
+    with pytest.raises(ValueError, match="only the picture world knows"):
+        TowerRecipe(run="runs/x", choices=True, data=ContrastiveConfig(kind="shards"))
 
 
 def test_the_hook_counts_hits_in_the_batch_and_in_the_group():
