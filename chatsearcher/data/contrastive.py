@@ -112,7 +112,8 @@ class WorldGroups:
 
     def group(self, index: int) -> list[Pair]:
         config = self.config
-        key, those = next(streams.hard_pairs(config.split, self.seed, index, config.group))
+        made = streams.hard_pairs(config.split, self.seed, index, config.group, config.complete)
+        key, those = next(made)
         if len(those) < self.size:
             raise BrokenRecord(key, f"only {len(those)} of {self.size} scenes are in this split")
         return [

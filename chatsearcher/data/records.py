@@ -77,6 +77,8 @@ class ContrastiveConfig:
         kind: ``world`` or ``shards``.
         batch: pairs of the global batch, over all ranks.
         group: world only: so many scenes of a batch that differ from each other in one attribute.
+        complete: world only: the share of captions that say everything; the others leave out about
+            half, as people do.
         max_tokens: longer texts are cut; the end token is kept.
         sources: shards only: name -> ``shard-pairs`` source, mixed by their counts; ``split`` above
             stands for theirs.
@@ -89,6 +91,7 @@ class ContrastiveConfig:
     kind: Literal["world", "shards"] = "world"
     batch: int = 128
     group: int = 4
+    complete: float = 1.0
     split: SplitName = "train"
     image_size: int = 96
     max_tokens: int = 64

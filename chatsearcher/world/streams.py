@@ -88,13 +88,17 @@ def _family(split: Split, rng: random.Random, count: int) -> list[Scene]:
 
 
 def hard_pairs(
-    split: Split, seed: int, start: int = 0, group: int = 4
+    split: Split, seed: int, start: int = 0, group: int = 4, complete: float = 1.0
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """(key, [(picture id, caption)] * group): each differs from the first in one attribute."""
+    """(key, [(picture id, caption)] * group): each differs from the first in one attribute.
+
+    Args:
+        complete: the share of captions that say everything (see ``captions.caption``).
+    """
 
     def make(rng: random.Random) -> list[tuple[str, str]]:
         scenes = _family(split, rng, group)
-        return [(picture(s, rng).id, caption(s, rng, complete=1.0)) for s in scenes]
+        return [(picture(s, rng).id, caption(s, rng, complete)) for s in scenes]
 
     return _stream(f"hard{group}", split, seed, start, make)
 

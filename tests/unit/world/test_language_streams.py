@@ -43,6 +43,14 @@ def test_hard_pairs_differ_from_the_first_in_one_attribute() -> None:
         assert set(others) <= one_edit
 
 
+def test_captions_that_leave_something_out_are_shorter() -> None:
+    def words(complete: float) -> int:
+        items = islice(streams.hard_pairs("train", 2, complete=complete), 30)
+        return sum(len(caption.split()) for _, item in items for _, caption in item)
+
+    assert words(0.0) < 0.85 * words(1.0)
+
+
 def test_an_answer_is_words_or_one_picture() -> None:
     words = pictures = 0
     for _, dialogue in islice(conversations("train", 0), 300):
