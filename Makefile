@@ -34,7 +34,7 @@ lint: .venv/.dev  ## ruff: style and mistakes
 types: .venv/.dev  ## mypy
 	$(BIN)/mypy
 
-train-nano: .venv/.dev  ## make the shipped checkpoint again: tower, two stages, export, calibration
+train-nano: .venv/.dev  ## make nano anew: tower, two stages, export, calibration
 	$(BIN)/python train/tower.py
 	$(BIN)/python train/stage1.py
 	$(BIN)/python train/stage2.py

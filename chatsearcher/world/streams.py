@@ -19,10 +19,10 @@ from chatsearcher.world.stories import story
 
 Item = TypeVar("Item")
 
-# What differs inside a hard group: what takes a tower longest to see comes most often.
+# What differs inside a hard group: patterns, the hardest to see, most often.
 HARD_ATTRIBUTES = (
-    "kind", "kind", "kind", "pattern", "pattern", "pattern", "place", "place", "colour", "colour",
-    "size", "size", "count", "count", "setting", "time",
+    "pattern", "pattern", "pattern", "count", "count", "count", "kind", "kind", "colour", "colour",
+    "place", "place", "setting", "setting", "size", "time",
 )  # fmt: skip
 
 FAMILY = 10

@@ -15,7 +15,7 @@ TOWER = TowerRecipe(
     run="runs/nano/tower",
     choices=True,
     optimiser=OptimiserSettings(
-        steps=1600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
+        steps=1200, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
     ),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=ContrastiveConfig(batch=128, group=4, workers=1, prefetch=8),
@@ -32,7 +32,7 @@ STAGE1 = Stage1Recipe(
         retrieval_weight=4.0,
         temperature=0.04,  # where 1 / 0.07 rises to by itself in a thousand steps
     ),
-    optimiser=OptimiserSettings(steps=600, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=350, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
@@ -49,7 +49,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=2600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=1150, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
