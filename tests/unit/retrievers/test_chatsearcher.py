@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +97,13 @@ def test_save_and_load_give_the_same_vectors(tmp_path: Path) -> None:
         "cpu",
         torch.float32,
     )
-    np.testing.assert_array_equal(again.encode_queries(TALKS), first.encode_queries(TALKS))
+    for name, weights in again.model.state_dict().items():
+        assert torch.equal(weights, model.state_dict()[name]), name
+    # equal weights elsewhere in memory may add up in another order: measured worst 4.5e-8
+    same = partial(np.testing.assert_allclose, rtol=0, atol=1e-6)
+    same(again.encode_queries(TALKS), first.encode_queries(TALKS))
     pictures = [picture(1), picture(2)]
-    np.testing.assert_array_equal(again.encode_images(pictures), first.encode_images(pictures))
+    same(again.encode_images(pictures), first.encode_images(pictures))
 
 
 def test_the_fingerprint_follows_what_makes_image_vectors() -> None:
