@@ -10,27 +10,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from chatsearcher.world.scene import Scene
-from chatsearcher.world.vocabulary import (
-    COLOURS,
-    COUNTS,
-    KINDS,
-    PATTERNS,
-    PLACES,
-    SETTINGS,
-    SIZES,
-    TIMES,
-)
+from chatsearcher.world.scene import LOOKS, Scene
+from chatsearcher.world.vocabulary import PLACES, SETTINGS, TIMES
 
 UNASKED = -100
 """The answer of a question that makes no sense of a scene; what ``cross_entropy`` ignores."""
-_LOOKS: dict[str, tuple[Any, ...]] = {
-    "kind": tuple(KINDS),
-    "colour": COLOURS,
-    "pattern": PATTERNS,
-    "size": SIZES,
-    "count": COUNTS,
-}
 
 
 class Question(NamedTuple):
@@ -50,7 +34,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question("setting", None, SETTINGS),
     Question("time", None, TIMES),
     *(Question("place", place, ("nothing", "something")) for place in PLACES),
-    *(Question(name, place, values) for name, values in _LOOKS.items() for place in PLACES),
+    *(Question(name, place, values) for name, values in LOOKS.items() for place in PLACES),
 )
 
 

@@ -22,7 +22,7 @@ from chatsearcher.world.vocabulary import (
 Split = Literal["train", "val", "test"]
 PAIR_PLACES: tuple[tuple[str, str], ...] = (("left", "right"), ("top", "bottom"))
 _OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
-_CHOICES: dict[str, tuple[Any, ...]] = {
+LOOKS: dict[str, tuple[Any, ...]] = {
     "kind": tuple(KINDS),
     "colour": COLOURS,
     "pattern": PATTERNS,
@@ -135,7 +135,7 @@ class Scene:
                 yield Edit("place", 0, value)
         kinds = {thing.kind for thing in self.things}
         for index, thing in enumerate(self.things):
-            for attribute, choices in _CHOICES.items():
+            for attribute, choices in LOOKS.items():
                 for choice in choices:
                     if choice == getattr(thing, attribute):
                         continue
