@@ -8,8 +8,13 @@ from functools import lru_cache, partial
 from chatsearcher.data.records import Record, Remark, SourceConfig
 from chatsearcher.dialogue import Dialogue, Image, Part, Text
 from chatsearcher.world import pictures, streams
+from chatsearcher.world.choices import right_answers
 from chatsearcher.world.questions import ask
 from chatsearcher.world.scene import Split, sample_scene
+
+
+def _answers(picture: str) -> list[int]:
+    return right_answers(pictures.parse(picture)[0])
 
 
 class _World:
@@ -26,7 +31,7 @@ class WorldPairs(_World):
 
     def item(self, index: int) -> Record:
         key, parts = next(streams.pairs(self.split, self.seed, index))
-        return Record(key, either_first(tuple(parts), key), self.load)
+        return Record(key, either_first(tuple(parts), key), self.load, _answers)
 
 
 class WorldLookAlikes(_World):
@@ -37,7 +42,7 @@ class WorldLookAlikes(_World):
         key, group = _look_alikes(self.split, self.seed, run)
         picture, words = group[place]
         key = f"{key}/{place}"
-        return Record(key, either_first((Image(picture), Text(words)), key), self.load)
+        return Record(key, either_first((Image(picture), Text(words)), key), self.load, _answers)
 
 
 @lru_cache(maxsize=8)
@@ -53,7 +58,7 @@ class WorldDocuments(_World):
         parts: list[Part] = []
         for place, (picture, sentence) in enumerate(told):
             parts += either_first((Image(picture), Text(sentence)), f"{key}/{place}")
-        return Record(key, tuple(parts), self.load)
+        return Record(key, tuple(parts), self.load, _answers)
 
 
 class WorldConversations(_World):
@@ -61,7 +66,7 @@ class WorldConversations(_World):
 
     def item(self, index: int) -> Record:
         key, dialogue = next(streams.conversations(self.split, self.seed, index))
-        return Record(key, dialogue, self.load)
+        return Record(key, dialogue, self.load, _answers)
 
 
 class WorldQuestions(_World):
@@ -81,7 +86,7 @@ class WorldQuestions(_World):
             shown = () if asked else (streams.picture(scene, rng),)
             dialogue = dialogue.user(*shown, question).assistant(answer)
             asked.add(question)
-        return Record(f"questions/{self.split}/{self.seed}/{index}", dialogue, self.load)
+        return Record(f"questions/{self.split}/{self.seed}/{index}", dialogue, self.load, _answers)
 
 
 class WorldSearches(_World):
@@ -89,7 +94,7 @@ class WorldSearches(_World):
 
     def item(self, index: int) -> Record:
         key, dialogue = next(streams.searches(self.split, self.seed, index))
-        return Record(key, dialogue, self.load)
+        return Record(key, dialogue, self.load, _answers)
 
 
 def either_first(parts: tuple[Part, ...], key: str) -> tuple[Part, ...]:
