@@ -96,7 +96,11 @@ def cut(
         head = lead if start else []
         end = _boundary(sample, start + length - len(head), image_tokens)
         images = [
-            replace(image, start=image.start - start + len(head))
+            replace(
+                image,
+                start=image.start - start + len(head),
+                target=image.target and image.start > start,  # what it went with is elsewhere now
+            )
             for image in sample.images
             if start <= image.start < end
         ]

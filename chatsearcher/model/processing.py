@@ -200,6 +200,9 @@ class ChatSearcherProcessor(ProcessorMixin):
     ) -> EncodedSample:
         """Token ids and labels of a sequence of pieces.
 
+        A picture is to be retrieved where it is learned and something stands before it: nothing
+        tells which picture a sample begins with.
+
         Args:
             segments: text and decoded pictures.
             key: the sample's name, for error messages.
@@ -227,6 +230,7 @@ class ChatSearcherProcessor(ProcessorMixin):
         if bos and tokenizer.bos_token_id is not None:
             input_ids.append(tokenizer.bos_token_id)
             labels.append(IGNORE)
+        begin = len(input_ids)
         for segment in segments:
             part = segment.part
             if isinstance(part, Image):
@@ -235,7 +239,8 @@ class ChatSearcherProcessor(ProcessorMixin):
                         f"sample {key!r}: picture {part.id!r} has no pixels; decode it first "
                         "(dialogue.map_images with the picture set in Image.pixels)"
                     )
-                images.append(EncodedImage(len(input_ids), part.id, segment.loss, part.pixels))
+                target = segment.loss and len(input_ids) > begin
+                images.append(EncodedImage(len(input_ids), part.id, target, part.pixels))
                 visual = self.num_query_tokens + 1
                 ids = [start_id, *[image_id] * visual, end_id]
                 learned = [start_id, *[IGNORE] * visual, end_id]

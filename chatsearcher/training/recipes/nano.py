@@ -15,7 +15,7 @@ TOWER = TowerRecipe(
     run="runs/nano/tower",
     choices=True,
     optimiser=OptimiserSettings(
-        steps=1200, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
+        steps=1500, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), weight_decay=0.05
     ),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=ContrastiveConfig(batch=128, group=4, workers=1, prefetch=8),
@@ -41,7 +41,7 @@ STAGE1 = Stage1Recipe(
             "look-alikes": SourceConfig("world-look-alikes", 20),
             "documents": SourceConfig("world-documents", 8),
         },
-        length=512,
+        length=320,
         workers=1,
         prefetch=8,
     ),
@@ -50,14 +50,14 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=1150, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=3000, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
             "conversations": SourceConfig("world-conversations", 12),
             "searches": SourceConfig("world-searches", 20),
         },
-        length=640,
+        length=320,  # no conversation of the world is longer; short rows are cheaper
         workers=1,
         prefetch=8,
     ),

@@ -57,7 +57,7 @@ def test_pictures_keep_the_samples_order_and_know_their_place(
     batch = collate(samples(processor), processor, 64, pack)
     names = ["red", "blue", "red", "blue"]
     assert batch.image_ids.tolist() == [image_id_hash(name) for name in names]
-    assert batch.image_targets.tolist() == [True, False, True, True]
+    assert batch.image_targets.tolist() == [True, False, False, True], "nothing before the third"
     start, end = processor.tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]"])
     for row, column in batch.image_positions.tolist():
         assert batch.input_ids[row, column] == start
