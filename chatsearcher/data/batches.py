@@ -94,9 +94,6 @@ class MixedBatches:
             sample = self._encode(interleaved(record.content), record.key)
         if self.features is not None:
             with_features(sample, self.features, self._namespace(name))
-        if record.answers is not None:
-            for image in sample.images:
-                image.answers = record.answers(image.id)
         return with_pixels(sample, record)
 
     def _namespace(self, name: str) -> str:

@@ -85,17 +85,9 @@ def collate(
         image_positions=torch.tensor(where, dtype=torch.long).view(-1, 2),
         image_ids=torch.tensor([image_id_hash(i.id) for _, i in images], dtype=torch.long),
         image_targets=torch.tensor([i.target for _, i in images], dtype=torch.bool),
-        answers=_answers([i for _, i in images]),
         keys=[sample.key for sample in samples],
         known=_known_features([image for _, image in images]) if cached else None,
     )
-
-
-def _answers(images: Sequence[EncodedImage]) -> Tensor:
-    """[I, Q], filled up with -100: pictures of several sources may be asked different things."""
-    asked = max((len(image.answers) for image in images), default=0)
-    filled = [[*image.answers, *[IGNORE] * (asked - len(image.answers))] for image in images]
-    return torch.tensor(filled, dtype=torch.long).view(len(images), asked)
 
 
 def _known_features(images: Sequence[EncodedImage]) -> KnownFeatures:

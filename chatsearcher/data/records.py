@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -116,13 +116,11 @@ class Record:
             dropped from the front), or interleaved parts (loss on everything; too long: goes on in
             further samples).
         load: picture id -> the decoded picture; raises BrokenRecord when it cannot.
-        answers: picture id -> the right answers to the questions of its source; None: it asks none.
     """
 
     key: str
     content: Dialogue | tuple[Part, ...]
     load: Callable[[str], PILImage]
-    answers: Callable[[str], Sequence[int]] | None = None
 
 
 class BrokenRecord(ValueError):

@@ -8,13 +8,8 @@ from functools import lru_cache, partial
 from chatsearcher.data.records import Record, Remark, SourceConfig
 from chatsearcher.dialogue import Dialogue, Image, Part, Text
 from chatsearcher.world import pictures, streams
-from chatsearcher.world.choices import right_answers
 from chatsearcher.world.questions import ask
 from chatsearcher.world.scene import Split, sample_scene
-
-
-def _answers(picture: str) -> list[int]:
-    return right_answers(pictures.parse(picture)[0])
 
 
 class _World:
@@ -31,7 +26,7 @@ class WorldPairs(_World):
 
     def item(self, index: int) -> Record:
         key, parts = next(streams.pairs(self.split, self.seed, index))
-        return Record(key, either_first(tuple(parts), key), self.load, _answers)
+        return Record(key, either_first(tuple(parts), key), self.load)
 
 
 class WorldLookAlikes(_World):
@@ -42,7 +37,7 @@ class WorldLookAlikes(_World):
         key, group = _look_alikes(self.split, self.seed, run)
         picture, words = group[place]
         key = f"{key}/{place}"
-        return Record(key, either_first((Image(picture), Text(words)), key), self.load, _answers)
+        return Record(key, either_first((Image(picture), Text(words)), key), self.load)
 
 
 @lru_cache(maxsize=8)
@@ -58,7 +53,7 @@ class WorldDocuments(_World):
         parts: list[Part] = []
         for place, (picture, sentence) in enumerate(told):
             parts += either_first((Image(picture), Text(sentence)), f"{key}/{place}")
-        return Record(key, tuple(parts), self.load, _answers)
+        return Record(key, tuple(parts), self.load)
 
 
 class WorldConversations(_World):
@@ -66,7 +61,7 @@ class WorldConversations(_World):
 
     def item(self, index: int) -> Record:
         key, dialogue = next(streams.conversations(self.split, self.seed, index))
-        return Record(key, dialogue, self.load, _answers)
+        return Record(key, dialogue, self.load)
 
 
 class WorldQuestions(_World):
@@ -86,7 +81,7 @@ class WorldQuestions(_World):
             shown = () if asked else (streams.picture(scene, rng),)
             dialogue = dialogue.user(*shown, question).assistant(answer)
             asked.add(question)
-        return Record(f"questions/{self.split}/{self.seed}/{index}", dialogue, self.load, _answers)
+        return Record(f"questions/{self.split}/{self.seed}/{index}", dialogue, self.load)
 
 
 class WorldSearches(_World):
@@ -94,7 +89,7 @@ class WorldSearches(_World):
 
     def item(self, index: int) -> Record:
         key, dialogue = next(streams.searches(self.split, self.seed, index))
-        return Record(key, dialogue, self.load, _answers)
+        return Record(key, dialogue, self.load)
 
 
 def either_first(parts: tuple[Part, ...], key: str) -> tuple[Part, ...]:

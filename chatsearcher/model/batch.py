@@ -77,8 +77,6 @@ class Batch:
         image_positions: [I, 2], row and column of each picture's ``[IMG]``.
         image_ids: [I], :func:`image_id_hash` of each picture's id.
         image_targets: [I], whether the picture is to be retrieved from what stands before it.
-        answers: [I, Q], the right answers to what is asked about each picture, -100 where nothing
-            is; Q may be 0.
         keys: the samples' keys, for error messages.
         known: features from a cache; ``pixel_values`` are then those of the other pictures only.
     """
@@ -91,7 +89,6 @@ class Batch:
     image_positions: Tensor
     image_ids: Tensor
     image_targets: Tensor
-    answers: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.long))
     keys: list[str] = field(default_factory=list)
     known: KnownFeatures | None = None
 

@@ -41,9 +41,6 @@ class ChatSearcherConfig(PreTrainedConfig):
             0 is the paper's equation 2.
         negatives: ``"queue"``, or ``"batch"`` for the pictures of the global batch alone.
         retrieval_weight: the weight of a picture's loss beside a word's; 1 in equation 1.
-        questions: beside equation 1, queries and keys of retrieved pictures are asked these by
-            multiple choice (:mod:`chatsearcher.model.choices`): the attribute, and how many
-            answers there are; an answer counts like a word. None in the paper.
         temperature: tau at the start; it is learned.
         max_logit_scale: upper bound of 1 / tau.
         freeze_tower, freeze_llm: what is not trained. A frozen language model still learns the rows
@@ -81,7 +78,6 @@ class ChatSearcherConfig(PreTrainedConfig):
     momentum: float = 0.99
     negatives: Literal["queue", "batch"] = "queue"
     retrieval_weight: float = 1.0
-    questions: list[tuple[str, int]] | None = None
     temperature: float = 0.07
     max_logit_scale: float = 100.0
     freeze_tower: bool = True

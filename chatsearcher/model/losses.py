@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,22 +28,6 @@ def word_targets(labels_BT: Tensor, segment_ids_BT: Tensor) -> tuple[Tensor, Ten
 def word_loss(logits_nV: Tensor, targets_n: Tensor) -> Tensor:
     """The sum of the words' negative log-likelihoods."""
     return F.cross_entropy(logits_nV.float(), targets_n, reduction="sum")
-
-
-class Retrieved(NamedTuple):
-    """What came of the n learned pictures of a batch.
-
-    Attributes:
-        losses_n: equation 3 of each.
-        correct_n: whether the right key scored best.
-        queries_nD: unit vectors.
-        keys_nD: the right keys, unit vectors.
-    """
-
-    losses_n: Tensor
-    correct_n: Tensor
-    queries_nD: Tensor
-    keys_nD: Tensor
 
 
 def retrieval_losses(

@@ -12,13 +12,11 @@ from transformers import initialization as init
 
 from chatsearcher.model import language, lora
 from chatsearcher.model.batch import Batch
-from chatsearcher.model.choices import Choices
 from chatsearcher.model.configuration import ChatSearcherConfig
 from chatsearcher.model.connector import Connector
 from chatsearcher.model.known import FeatureSink, read_with_known
 from chatsearcher.model.losses import (
     KeyProjection,
-    Retrieved,
     retrieval_losses,
     unit,
     word_targets,
@@ -78,8 +76,6 @@ class ChatSearcherModel(UpkeptModel):
         )
         # One element, not a scalar: DeepSpeed's broadcast cannot view a scalar as bytes.
         self.log_scale = nn.Parameter(torch.empty(1))
-        asked = config.questions
-        self.choices = Choices(asked, config.embedding_dim) if asked else None
         self.queue = FeatureQueue(config.queue_size, self.tower.feature_dim)
         trained = config.momentum > 0 and not config.freeze_tower
         self.average_tower = AverageTower(self.tower) if trained else None
@@ -106,9 +102,7 @@ class ChatSearcherModel(UpkeptModel):
         5. Words: cross-entropy, summed.
         6. The pooled features of all ranks enter the queue; the hidden state at each learned
            picture's ``[IMG]`` is told apart among it (equations 2 and 3), summed.
-        7. Where the configuration lists questions: the cross-entropy of their answers by query and
-           key of each learned picture, summed.
-        8. The sum of these, over the number of targets of all ranks (equation 1).
+        7. The sum of both, over the number of targets of all ranks (equation 1).
 
         In evaluation mode the queue is read and not changed, and ranks do not speak to each other.
 
@@ -133,23 +127,21 @@ class ChatSearcherModel(UpkeptModel):
         )
         pooled_IF = pooled_IF[: len(batch.image_ids)]  # without the stand-in
         pictures, dictionary = self._dictionary(batch, pooled_IF, len(words_n))  # 6
-        found = self._retrieve(batch, hidden_BTH, pooled_IF, pictures, dictionary)
-        losses_n, images = found.losses_n, found.losses_n.sum()
-        choices, choice_accuracy = self._ask(batch, found)  # 7
+        losses_n, correct_n = self._retrieve(batch, hidden_BTH, pooled_IF, pictures, dictionary)
+        images = losses_n.sum()
 
         text_count, image_count = (
             pictures.counts.new_tensor(c) for c in (len(words_n), len(losses_n))
         )
         total = pictures.counts.sum() if target_count is None else target_count
         ranks = self._ranks()
-        loss = (words + self.config.retrieval_weight * images + choices) * ranks  # 8
+        loss = (words + self.config.retrieval_weight * images) * ranks  # 7
         loss = loss / torch.as_tensor(total, device=loss.device).clamp(min=1)
         return ChatSearcherOutput(
             loss=loss,
             text_loss=words.detach() / text_count.clamp(min=1),
             image_loss=images.detach() / image_count.clamp(min=1),
-            retrieval_accuracy=found.correct_n.float().sum() / image_count.clamp(min=1),
-            choice_accuracy=choice_accuracy,
+            retrieval_accuracy=correct_n.float().sum() / image_count.clamp(min=1),
             text_count=text_count,
             image_count=image_count,
             target_count=pictures.counts.sum(),
@@ -244,7 +236,7 @@ class ChatSearcherModel(UpkeptModel):
         pooled_IF: Tensor,
         pictures: GlobalPictures,
         dictionary: Dictionary,
-    ) -> Retrieved:
+    ) -> tuple[Tensor, Tensor]:
         targets_n = batch.image_targets.nonzero().squeeze(1)
         rows, columns = batch.image_positions[targets_n].unbind(1)
         queries_nD = unit(self.query_projection(hidden_BTH[rows, columns]).float())
@@ -258,23 +250,15 @@ class ChatSearcherModel(UpkeptModel):
         keys_KD = self.key_projection(dictionary.features_KF, online_KF)
         if not len(targets_n):  # keeps the same modules in the graph on every rank
             nothing = 0 * (queries_nD.sum() + keys_KD.sum() + self.logit_scale)
-            return Retrieved(nothing[None][:0] + nothing, targets_n.bool(), queries_nD, keys_KD[:0])
+            return nothing[None][:0] + nothing, targets_n.bool()
         rows_n = pictures.start + targets_n
-        own_n = dictionary.own_n[rows_n]
-        losses_n, correct_n = retrieval_losses(
-            queries_nD, keys_KD, own_n, dictionary.excluded(rows_n), self.logit_scale
+        return retrieval_losses(
+            queries_nD,
+            keys_KD,
+            dictionary.own_n[rows_n],
+            dictionary.excluded(rows_n),
+            self.logit_scale,
         )
-        return Retrieved(losses_n, correct_n, queries_nD, keys_KD[own_n])
-
-    def _ask(self, batch: Batch, found: Retrieved) -> tuple[Tensor, Tensor | None]:
-        if self.choices is None:
-            return found.losses_n.new_zeros(()), None
-        none_known = not batch.answers.numel()
-        answers_nQ = batch.answers[:0] if none_known else batch.answers[batch.image_targets]
-        of_query, right_nQ = self.choices(found.queries_nD, answers_nQ)
-        of_key, _ = self.choices(found.keys_nD, answers_nQ)
-        asked = (right_nQ >= 0).sum().clamp(min=1)
-        return of_query + of_key, (right_nQ > 0).sum() / asked
 
     # --------------------------------------------------------------- inference
 
@@ -326,7 +310,7 @@ class ChatSearcherModel(UpkeptModel):
         # The language model and the Q-former look after themselves; open_clip has filled the tower.
         if isinstance(module, Connector):
             module.init_weights(self.config.initializer_range)
-        elif isinstance(module, (KeyProjection, FeatureQueue, Choices)):
+        elif isinstance(module, (KeyProjection, FeatureQueue)):
             module.init_weights()
         elif module is self.query_projection:
             init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)

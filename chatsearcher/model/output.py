@@ -18,8 +18,6 @@ class ChatSearcherOutput(ModelOutput):
         text_loss, image_loss: this rank's means over its words and over its retrieved pictures,
             detached; 0 where it has none.
         retrieval_accuracy: share of this rank's retrieved pictures that scored best.
-        choice_accuracy: share of the questions that this rank's queries answer rightly; None where
-            none are asked.
         text_count, image_count: this rank's words and pictures with a loss.
         target_count: words and pictures with a loss, over all ranks.
         dictionary_size: entries that a picture was told apart from.
@@ -30,7 +28,6 @@ class ChatSearcherOutput(ModelOutput):
     text_loss: Tensor | None = None
     image_loss: Tensor | None = None
     retrieval_accuracy: Tensor | None = None
-    choice_accuracy: Tensor | None = None
     text_count: Tensor | None = None
     image_count: Tensor | None = None
     target_count: Tensor | None = None

@@ -70,7 +70,6 @@ class Segment:
 class EncodedImage:
     """A picture of an encoded sample: its ``[IMG]`` stands at ``input_ids[start]``.
 
-    ``answers`` are the right ones to the questions about it, where it is asked any.
     Where a cache of tower features is in use, ``key`` is the picture's there, and its features may
     stand in the pixels' place.
     """
@@ -80,7 +79,6 @@ class EncodedImage:
     target: bool
     pixels: PILImage | Tensor | Features
     key: int | None = None
-    answers: Sequence[int] = ()
 
 
 @dataclass

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from chatsearcher.model import lora, quantization
-from chatsearcher.model.choices import Choices
 from chatsearcher.model.configuration import ChatSearcherConfig
 from chatsearcher.model.tower import AverageTower, VisionTower
 
@@ -22,7 +21,6 @@ class UpkeptModel(PreTrainedModel):
     average_tower: AverageTower | None
     llm: Any
     adapters: lora.Adapters | None
-    choices: Choices | None
 
     def get_input_embeddings(self) -> nn.Module:
         return self.llm.get_input_embeddings()
@@ -75,11 +73,6 @@ class UpkeptModel(PreTrainedModel):
         lora.merge(self)
         self.adapters = None
         self.apply_freezing()
-
-    def drop_questions(self) -> None:
-        """Forget the answers of the multiple choice: only trainings ask."""
-        self.choices = None
-        self.config.questions = None
 
     def apply_freezing(self) -> None:
         """Set what is trained from the configuration (loading forgets it)."""

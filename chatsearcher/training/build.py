@@ -61,8 +61,6 @@ class ModelSettings:
     Attributes:
         tower: a folder in open_clip's layout, or TOWER/WEIGHTS: ``ViT-L-14-quickgelu/openai``.
         tokenizer: a folder or a name; None: the language model's own.
-        choices: the picture world only: queries and keys are asked for the picture's attributes by
-            multiple choice beside the contrast (``questions`` of the configuration).
     """
 
     tower: str
@@ -77,7 +75,6 @@ class ModelSettings:
     momentum: float = 0.99
     negatives: Literal["queue", "batch"] = "queue"
     retrieval_weight: float = 1.0
-    choices: bool = False
     temperature: float = 0.07
     freeze_tower: bool = True
     freeze_llm: bool = False
@@ -217,8 +214,6 @@ def _from_public_parts(
 
 def _common(settings: ModelSettings) -> dict[str, Any]:
     """The fields of ``ChatSearcherConfig`` that do not depend on where the parts come from."""
-    from chatsearcher.data.contrastive import world_questions
-
     qformer = settings.qformer
     return {
         "tower_layer": settings.tower_layer,
@@ -238,7 +233,6 @@ def _common(settings: ModelSettings) -> dict[str, Any]:
         "momentum": settings.momentum,
         "negatives": settings.negatives,
         "retrieval_weight": settings.retrieval_weight,
-        "questions": world_questions() if settings.choices else None,
         "temperature": settings.temperature,
         "freeze_tower": settings.freeze_tower,
         "freeze_llm": settings.freeze_llm,

@@ -38,8 +38,8 @@ def export_run(
 ) -> int:
     """Write a run's model with its processor; returns the size in bytes.
 
-    LoRA adapters are folded in, the vectors of a multiple choice left out. What must stay in
-    float32 (the queue, the average of the key projection) does.
+    LoRA adapters are folded in. What must stay in float32 (the queue, the average of the key
+    projection) does.
 
     Args:
         folder: the run's.
@@ -57,7 +57,6 @@ def export_run(
         model, processor = build.load_run(folder, dtype)
     if model.adapters is not None:
         model.merge_lora()
-    model.drop_questions()
     model.save_pretrained(out, max_shard_size=shard_size)
     processor.save_pretrained(out)
     return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

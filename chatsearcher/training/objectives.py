@@ -74,8 +74,6 @@ class ChatSearcherObjective:
             "retrieval_accuracy": torch.where(pictures, out.retrieval_accuracy, nothing).detach(),
             "logit_scale": out.logit_scale.detach(),
         }
-        if out.choice_accuracy is not None:
-            metrics["choice_accuracy"] = torch.where(pictures, out.choice_accuracy, nothing)
         tokens = int((batch.segment_ids > 0).sum())
         return StepResult(out.loss, metrics, tokens=tokens, samples=_samples(batch))
 

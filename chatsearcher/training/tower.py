@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from chatsearcher.model.choices import choice_losses
+from chatsearcher.model.batch import IGNORE
 from chatsearcher.model.configuration import CLIP_MEAN, CLIP_STD
 from chatsearcher.training.objectives import StepResult
 
@@ -206,6 +206,27 @@ class ContrastiveObjective:
             tokens=int(batch.input_ids.numel()),
             samples=len(batch.keys),
         )
+
+
+def choice_losses(
+    choices_PA: torch.Tensor, answers_PQ: torch.Tensor, questions: Sequence[tuple[str, int]]
+) -> dict[str, torch.Tensor]:
+    """For each attribute the mean cross-entropy of its questions' answers, where they are asked.
+
+    Args:
+        choices_PA: the scores of all answers, one question after another.
+        answers_PQ: the right ones; -100 where a question is not asked.
+        questions: the attribute of each question, and how many answers it has.
+    """
+    scores = choices_PA.float().split([size for _, size in questions], dim=1)
+    sums: dict[str, list[torch.Tensor]] = {}
+    for (name, _), score, answers in zip(questions, scores, answers_PQ.T, strict=True):
+        lost = nn.functional.cross_entropy(score, answers, reduction="sum", ignore_index=IGNORE)
+        sums.setdefault(name, []).append(torch.stack([lost, (answers != IGNORE).sum().to(lost)]))
+    return {
+        name: (total := torch.stack(parts).sum(0))[0] / total[1].clamp(min=1)
+        for name, parts in sums.items()
+    }
 
 
 def _best(scores: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,6 @@ STAGE1 = Stage1Recipe(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
         retrieval_weight=4.0,
-        choices=True,
         temperature=0.04,  # the shipped nano's logit scale rose from 14 to 42 in 3,200 steps
     ),
     optimiser=OptimiserSettings(steps=350, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),

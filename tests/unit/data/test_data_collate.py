@@ -96,15 +96,3 @@ def test_no_picture_gives_an_empty_tensor_of_the_right_shape(
     batch = collate([sample], processor, 16)
     assert batch.pixel_values.shape == (0, 3, SIDE, SIDE)
     assert batch.image_positions.shape == (0, 2)
-
-
-def test_answers_stand_beside_their_pictures_and_missing_ones_are_not_asked(
-    processor: ChatSearcherProcessor,
-) -> None:
-    encoded = samples(processor)
-    encoded[0].images[0].answers = [3, 1, 2]
-    encoded[3].images[1].answers = [5]
-    batch = collate(encoded, processor, 64, True)
-    none = [-100, -100, -100]
-    assert batch.answers.tolist() == [[3, 1, 2], none, none, [5, -100, -100]]
-    assert collate(samples(processor), processor, 64, True).answers.shape == (4, 0)

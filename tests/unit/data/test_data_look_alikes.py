@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chatsearcher.data import sources
-from chatsearcher.data.batches import MixedBatches
-from chatsearcher.data.records import DataConfig, SourceConfig
+from chatsearcher.data.records import SourceConfig
 from chatsearcher.dialogue import Dialogue, Image
-from chatsearcher.model.batch import image_id_hash
-from chatsearcher.world.choices import right_answers
 from chatsearcher.world.pictures import parse
 from chatsearcher.world.scene import Scene
 from chatsearcher.world.streams import FAMILY
@@ -46,19 +43,3 @@ def test_neighbours_of_the_searches_lead_to_look_alikes() -> None:
             shown.append({parse(image.id)[0] for image in dialogue.images})
         for others in shown[1:]:
             assert any(changes(one, other) == 1 for one in shown[0] for other in others)
-
-
-@pytest.mark.parametrize("kind", ["world-pairs", "world-searches", "world-conversations"])
-def test_the_world_knows_what_is_asked_about_its_pictures(kind: str, processor) -> None:
-    config = DataConfig(sources={"world": SourceConfig(kind, 6)}, length=640)
-    batch = MixedBatches(config, processor, 0, 1, 2)(0).batch
-    source = sources.build(SourceConfig(kind, 6), 2, 96)
-    known = {}
-    for index in range(6):
-        content = source.item(index).content
-        parts = content.images if isinstance(content, Dialogue) else content
-        names = [part.id for part in parts if isinstance(part, Image)]
-        known |= {image_id_hash(name): right_answers(parse(name)[0]) for name in names}
-    assert len(batch.image_ids) >= 6
-    for number, answers in zip(batch.image_ids.tolist(), batch.answers.tolist(), strict=True):
-        assert answers == known[number]

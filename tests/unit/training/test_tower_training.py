@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from chatsearcher.data.records import ContrastiveConfig
-from chatsearcher.model.choices import choice_losses
 from chatsearcher.model.tokenizer import nano_tokenizer
 from chatsearcher.training.recipes.types import TowerRecipe
 from chatsearcher.training.tower import (
@@ -15,6 +14,7 @@ from chatsearcher.training.tower import (
     CroppedClip,
     TowerSettings,
     build_clip,
+    choice_losses,
     held_out_hook,
     load_pictures,
     save_clip,
