@@ -140,6 +140,10 @@ def load(accelerator: Accelerator, model: Any, optimiser: Any, source: Any, run_
     if about["engine"] != is_engine(model):
         kind = "with" if about["engine"] else "without"
         raise ValueError(f"{path} was written {kind} DeepSpeed; resume the same way")
+    if about["ranks"] != accelerator.num_processes and not about["engine"]:
+        raise ValueError(
+            f"{path} was written without DeepSpeed, by {about['ranks']} ranks; resume the same way"
+        )
     if about["ranks"] != accelerator.num_processes:
         elastic.load(model, path, accelerator.num_processes, about["ranks"])
     elif about["engine"]:

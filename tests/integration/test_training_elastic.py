@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -71,6 +72,16 @@ def test_another_number_of_ranks_without_a_universal_checkpoint_is_told_the_comm
     path = tmp_path / "runs" / "checkpoints" / "step-00000002"
     with pytest.raises(ValueError, match=r"by 2 ranks, this run has 1; .* python train/elastic.py"):
         load(None, path, ranks=1, ranks_before=2)
+
+
+def test_ranks_without_deepspeed_are_not_sent_to_a_conversion_that_refuses_them(tmp_path):
+    path = checkpoints.folder(tmp_path) / "step-00000002"
+    path.mkdir(parents=True)
+    about = {"engine": False, "ranks": 1, "step": 2}
+    (path / "about.json").write_text(json.dumps(about), encoding="utf-8")
+    two = SimpleNamespace(num_processes=2)
+    with pytest.raises(ValueError, match="without DeepSpeed, by 1 ranks; resume the same way"):
+        checkpoints.load(two, torch.nn.Linear(1, 1), None, None, tmp_path)
 
 
 def test_a_checkpoint_that_needs_no_conversion_says_so(tmp_path):

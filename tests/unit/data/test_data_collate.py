@@ -96,3 +96,18 @@ def test_no_picture_gives_an_empty_tensor_of_the_right_shape(
     batch = collate([sample], processor, 16)
     assert batch.pixel_values.shape == (0, 3, SIDE, SIDE)
     assert batch.image_positions.shape == (0, 2)
+
+
+def test_nothing_tells_which_picture_a_sample_or_its_next_piece_begins_with(
+    processor: ChatSearcherProcessor,
+) -> None:
+    red, blue, green = (picture(name, name) for name in ("red", "blue", "green"))
+    parts = [red, Text(" a red cat"), blue, Text(" two"), green]
+    sample = processor.encode_segments([Segment(part, True) for part in parts])
+    assert [image.target for image in sample.images] == [False, True, True]
+    start = sample.images[1].start
+    whole = collate([sample], processor, None, True)
+    cut = collate([sample], processor, start, True)
+    assert whole.image_targets.tolist() == [False, True, True]
+    assert cut.image_positions[1].tolist()[1] == 1, "the second piece begins with the second"
+    assert not cut.image_targets[1]

@@ -61,7 +61,10 @@ def test_a_picture_takes_its_positions_and_its_labels():
         sample = processor.encode_segments([Segment(pictured, loss)], bos=False, eos=False)
         assert sample.input_ids == [start, image, image, image, end]
         assert sample.labels == ([start, -100, -100, -100, end] if loss else [-100] * 5)
-        assert [(i.start, i.id, i.target) for i in sample.images] == [(0, "a", loss)]
+        assert [(i.start, i.id, i.target) for i in sample.images] == [(0, "a", False)]
+        lead = Segment(Text("this:"), False)
+        after = processor.encode_segments([lead, Segment(pictured, loss)]).images
+        assert [(i.id, i.target) for i in after] == [("a", loss)]
 
 
 def test_the_assistants_turns_alone_are_learned():
