@@ -19,10 +19,11 @@ from chatsearcher.world.stories import story
 
 Item = TypeVar("Item")
 
-# What differs inside a hard group: patterns, the hardest to see, most often.
+# What differs inside a hard group, most often what is hardest to tell apart: which kind,
+# what stands on which side, and patterns.
 HARD_ATTRIBUTES = (
-    "pattern", "pattern", "pattern", "count", "count", "count", "kind", "kind", "colour", "colour",
-    "place", "place", "setting", "setting", "size", "time",
+    "kind", "kind", "kind", "kind", "kind", "place", "place", "place", "place", "pattern",
+    "pattern", "pattern", "count", "colour", "setting", "size", "time",
 )  # fmt: skip
 
 FAMILY = 10

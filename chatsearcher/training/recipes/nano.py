@@ -30,7 +30,7 @@ STAGE1 = Stage1Recipe(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
         retrieval_weight=4.0,
-        temperature=0.04,  # the shipped nano's logit scale rose from 14 to 42 in 3,200 steps
+        temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
     ),
     optimiser=OptimiserSettings(steps=350, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
@@ -49,7 +49,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=3000, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=2600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
