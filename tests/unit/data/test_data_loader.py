@@ -92,9 +92,13 @@ def test_more_ranks_than_items_are_refused(processor: ChatSearcherProcessor) -> 
         build_source(WORLD, processor, 0, 5)
 
 
-def test_stage_1_learns_every_word_and_every_picture(processor: ChatSearcherProcessor) -> None:
+def test_stage_1_learns_every_word_and_every_picture_that_something_stands_before(
+    processor: ChatSearcherProcessor,
+) -> None:
     batch = take(build_source(WORLD, processor), 1)[0]
-    assert bool(batch.image_targets.all())
+    places = batch.position_ids[tuple(batch.image_positions.T)]
+    assert torch.equal(batch.image_targets, places > 1), "at 1, after <s>, nothing is known"
+    assert 0 < int(batch.image_targets.sum()) < len(places)
     image, bos = processor.tokenizer.convert_tokens_to_ids(["<image>", "<s>"])
     learned = batch.labels >= 0
     silent = (batch.segment_ids == 0) | (batch.input_ids == image) | (batch.input_ids == bos)
