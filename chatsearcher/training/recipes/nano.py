@@ -56,7 +56,7 @@ STAGE2 = Stage2Recipe(
             "conversations": SourceConfig("world-conversations", 12),
             "searches": SourceConfig("world-searches", 20),
         },
-        length=320,  # no conversation of the world is longer; short rows are cheaper
+        length=320,  # short rows are cheaper; one conversation in a thousand is longer
         workers=1,
         prefetch=8,
     ),
