@@ -30,7 +30,7 @@ class WorldPairs(_World):
 
 
 class WorldLookAlikes(_World):
-    """Pairs in runs of ``streams.FAMILY``, alike but for one attribute: hard negatives."""
+    """Pairs in runs of ``streams.FAMILY``, alike but for a few attributes: hard negatives."""
 
     def item(self, index: int) -> Record:
         run, place = divmod(index, streams.FAMILY)
@@ -42,7 +42,7 @@ class WorldLookAlikes(_World):
 
 @lru_cache(maxsize=8)
 def _look_alikes(split: Split, seed: int, index: int) -> tuple[str, list[tuple[str, str]]]:
-    return next(streams.hard_pairs(split, seed, index, group=streams.FAMILY))
+    return next(streams.look_alikes(split, seed, index))
 
 
 class WorldDocuments(_World):

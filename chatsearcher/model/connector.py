@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import Blip2QFormerModel
 from transformers import initialization as init
 
+from chatsearcher.model.attention import automatic
 from chatsearcher.model.configuration import ChatSearcherConfig
 
 
@@ -33,6 +34,10 @@ class Connector(nn.Module):
     def forward(self, tokens_IPC: Tensor, pooled_IF: Tensor) -> Tensor:
         """[I, P, C], [I, F] -> [I, 1 + N, H]."""
         tokens_IPC = self.token_norm(tokens_IPC.to(self.token_norm.weight.dtype))
+        if self.qformer.config._attn_implementation in ("sdpa", "eager"):
+            self.qformer.config._attn_implementation = automatic(
+                tokens_IPC.device, tokens_IPC.shape[1]
+            )
         queries_INQ = self.qformer(
             query_embeds=self.query_tokens.expand(len(tokens_IPC), -1, -1),
             encoder_hidden_states=tokens_IPC,

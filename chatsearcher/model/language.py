@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from chatsearcher.model.attention import boundary_arguments, check_attention, reads_boundaries
+from chatsearcher.model.attention import (
+    automatic,
+    boundary_arguments,
+    check_attention,
+    reads_boundaries,
+)
 
 
 class LanguageOutput(NamedTuple):
@@ -119,13 +124,10 @@ def cache_argument(kind: type[PreTrainedModel]) -> str:
 def set_attention(llm: PreTrainedModel, attention: str, embeddings_BTH: Tensor) -> str:
     """Choose the attention implementation; returns its name.
 
-    ``"auto"`` is SDPA, but eager for training on a CPU with rows of up to 192 positions: there the
-    backward pass of SDPA costs more than all it saves (bfloat16, 4 heads of 64, 2 layers: a step of
-    64 x 64 positions takes 0.20 s of one core against 0.24; one of 16 x 256, 0.24 against 0.23).
+    ``"auto"``: see :func:`chatsearcher.model.attention.automatic`.
     """
     if attention == "auto":
-        short = embeddings_BTH.shape[1] <= 192 and torch.is_grad_enabled()
-        attention = "eager" if embeddings_BTH.device.type == "cpu" and short else "sdpa"
+        attention = automatic(embeddings_BTH.device, embeddings_BTH.shape[1])
     for config in {id(c): c for c in (llm.config, llm.config.get_text_config())}.values():
         if config._attn_implementation != attention:
             check_attention(attention, embeddings_BTH.device)

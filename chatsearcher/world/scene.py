@@ -21,7 +21,7 @@ from chatsearcher.world.vocabulary import (
 
 Split = Literal["train", "val", "test"]
 PAIR_PLACES: tuple[tuple[str, str], ...] = (("left", "right"), ("top", "bottom"))
-_OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 LOOKS: dict[str, tuple[Any, ...]] = {
     "kind": tuple(KINDS),
     "colour": COLOURS,
@@ -117,7 +117,7 @@ class Scene:
         if len(self.things) == 1:
             return replace(self, things=(replace(self.things[0], place=place),))
         moved = replace(self.things[index], place=place)
-        other = replace(self.things[1 - index], place=_OPPOSITE[place])
+        other = replace(self.things[1 - index], place=OPPOSITE[place])
         first = place in ("left", "top")
         return replace(self, things=(moved, other) if first else (other, moved))
 
@@ -129,7 +129,7 @@ class Scene:
         for value in TIMES:
             if value != self.time:
                 yield Edit("time", 0, value)
-        places = PLACES if len(self.things) == 1 else tuple(_OPPOSITE)
+        places = PLACES if len(self.things) == 1 else tuple(OPPOSITE)
         for value in places:
             if value != self.things[0].place:
                 yield Edit("place", 0, value)

@@ -13,20 +13,15 @@ from typing import Literal, NamedTuple, TypeVar
 from chatsearcher.dialogue import Dialogue, Image, Text
 from chatsearcher.world.captions import caption
 from chatsearcher.world.dialogues import conversation, search
+from chatsearcher.world.look_alikes import around, mixtures
 from chatsearcher.world.pictures import picture_id
 from chatsearcher.world.scene import Scene, Split, sample_scene
 from chatsearcher.world.stories import story
 
 Item = TypeVar("Item")
 
-# What differs inside a hard group, most often what is hardest to tell apart: which kind,
-# what stands on which side, and patterns.
-HARD_ATTRIBUTES = (
-    "kind", "kind", "kind", "kind", "kind", "place", "place", "place", "place", "pattern",
-    "pattern", "pattern", "count", "colour", "setting", "size", "time",
-)  # fmt: skip
-
-FAMILY = 10
+CHANGES = 3
+FAMILY = 2**CHANGES
 """Look-alikes that follow one another in the streams of the two stages."""
 
 
@@ -67,27 +62,6 @@ def pairs(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, list[T
     return _stream("pair", split, seed, start, make)
 
 
-def _look_alike(scene: Scene, split: Split, rng: random.Random) -> Scene:
-    """A scene of the split that differs in one attribute."""
-    attribute = rng.choice(HARD_ATTRIBUTES)
-    edits = [edit for edit in scene.edits() if edit.attribute == attribute]
-    rng.shuffle(edits)
-    for edit in edits:
-        if (other := scene.apply(edit)).split == split:
-            return other
-    return _look_alike(scene, split, rng)
-
-
-def _family(split: Split, rng: random.Random, count: int) -> list[Scene]:
-    """A scene and others that differ from it in one attribute each."""
-    scenes = [sample_scene(rng, split)]
-    while len(scenes) < count:
-        other = _look_alike(scenes[0], split, rng)
-        if other not in scenes:
-            scenes.append(other)
-    return scenes
-
-
 def hard_pairs(
     split: Split, seed: int, start: int = 0, group: int = 4, complete: float = 1.0
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -98,10 +72,21 @@ def hard_pairs(
     """
 
     def make(rng: random.Random) -> list[tuple[str, str]]:
-        scenes = _family(split, rng, group)
+        scenes = around(split, rng, group)
         return [(picture(s, rng).id, caption(s, rng, complete)) for s in scenes]
 
     return _stream(f"hard{group}", split, seed, start, make)
+
+
+def look_alikes(
+    split: Split, seed: int, start: int = 0
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """(key, [(picture id, caption)] * FAMILY): a family of ``look_alikes.mixtures``."""
+
+    def make(rng: random.Random) -> list[tuple[str, str]]:
+        return [(picture(s, rng).id, caption(s, rng, 1.0)) for s in mixtures(split, rng, CHANGES)]
+
+    return _stream("look-alikes", split, seed, start, make)
 
 
 def documents(
@@ -127,13 +112,13 @@ def conversations(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str
 def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
     """(key, dialogue that leads to a picture) for ever, as the test sets have them.
 
-    ``FAMILY`` neighbours of the stream lead to pictures that differ from the first's in one
-    attribute, so that a batch holds look-alikes of its targets.
+    ``FAMILY`` neighbours of the stream lead to pictures of one family (``look_alikes.mixtures``),
+    so that a batch holds look-alikes of its targets.
     """
     index = start
     while True:
         rng = item_rng("look-alikes", split, seed, index // FAMILY)
-        target = _family(split, rng, FAMILY)[index % FAMILY]
+        target = mixtures(split, rng, CHANGES)[index % FAMILY]
         rng = item_rng("search", split, seed, index)
         yield (
             f"search/{split}/{seed}/{index}",

@@ -36,8 +36,8 @@ STAGE1 = Stage1Recipe(
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
-            "pairs": SourceConfig("world-pairs", 12),
-            "look-alikes": SourceConfig("world-look-alikes", 20),
+            "pairs": SourceConfig("world-pairs", 8),
+            "look-alikes": SourceConfig("world-look-alikes", 24),
             "documents": SourceConfig("world-documents", 8),
         },
         length=320,
@@ -54,7 +54,7 @@ STAGE2 = Stage2Recipe(
     data=DataConfig(
         sources={
             "conversations": SourceConfig("world-conversations", 12),
-            "searches": SourceConfig("world-searches", 20),
+            "searches": SourceConfig("world-searches", 16),
         },
         length=320,  # short rows are cheaper; one conversation in a thousand is longer
         workers=1,

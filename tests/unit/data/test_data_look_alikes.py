@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from chatsearcher.data import sources
@@ -9,7 +11,7 @@ from chatsearcher.data.records import SourceConfig
 from chatsearcher.dialogue import Dialogue, Image
 from chatsearcher.world.pictures import parse
 from chatsearcher.world.scene import Scene
-from chatsearcher.world.streams import FAMILY
+from chatsearcher.world.streams import CHANGES, FAMILY
 
 
 def changes(one: Scene, other: Scene) -> int:
@@ -20,14 +22,15 @@ def changes(one: Scene, other: Scene) -> int:
 
 
 @pytest.mark.parametrize("run", range(5))
-def test_pairs_of_a_family_differ_from_their_first_in_one_attribute(run: int) -> None:
+def test_every_picture_of_a_family_has_look_alikes_in_it(run: int) -> None:
     source = sources.build(SourceConfig("world-look-alikes", 1), 3, 96)
     scenes = []
     for index in range(FAMILY * run, FAMILY * (run + 1)):
         content = source.item(index).content
         assert not isinstance(content, Dialogue)
         scenes.append(next(parse(p.id)[0] for p in content if isinstance(p, Image)))
-    assert [changes(scenes[0], each) for each in scenes] == [0, *[1] * (FAMILY - 1)]
+    for scene in scenes:
+        assert sum(changes(scene, each) == 1 for each in scenes) == CHANGES
     assert len(set(scenes)) == FAMILY
     assert all(scene.split == "train" for scene in scenes)
 
@@ -41,5 +44,6 @@ def test_neighbours_of_the_searches_lead_to_look_alikes() -> None:
             assert isinstance(dialogue, Dialogue)
             assert dialogue.turns[-1].role == "assistant"
             shown.append({parse(image.id)[0] for image in dialogue.images})
-        for others in shown[1:]:
-            assert any(changes(one, other) == 1 for one in shown[0] for other in others)
+        for number, bit in itertools.product(range(FAMILY), range(CHANGES)):
+            pairs = itertools.product(shown[number], shown[number ^ 1 << bit])
+            assert any(changes(one, other) == 1 for one, other in pairs)

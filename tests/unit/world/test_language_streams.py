@@ -17,7 +17,9 @@ from chatsearcher.world.rounds import read_round
 from chatsearcher.world.streams import Decision, conversations, decision_rounds
 
 
-@pytest.mark.parametrize("name", ["pairs", "hard_pairs", "documents", "conversations", "searches"])
+@pytest.mark.parametrize(
+    "name", ["pairs", "hard_pairs", "look_alikes", "documents", "conversations", "searches"]
+)
 def test_an_item_depends_on_its_place_alone(name: str) -> None:
     stream = getattr(streams, name)
     straight = list(islice(stream("val", 5), 9))
@@ -30,6 +32,7 @@ def test_an_item_depends_on_its_place_alone(name: str) -> None:
 def test_every_picture_is_of_the_split(split: streams.Split) -> None:
     names = [part.id for _, item in islice(streams.pairs(split, 1), 40) for part in item[:1]]  # type: ignore[union-attr]
     names += [n for _, item in islice(streams.hard_pairs(split, 1), 20) for n, _ in item]
+    names += [n for _, item in islice(streams.look_alikes(split, 1), 20) for n, _ in item]
     names += [n for _, item in islice(streams.documents(split, 1), 20) for n, _ in item]
     names += [i.id for _, item in islice(conversations(split, 1), 60) for i in item.images]
     assert {scene_of(name).split for name in names} == {split}
