@@ -115,6 +115,13 @@ def run(
     return LanguageOutput(selection.hidden.view(rows, length, -1), output.logits[0])
 
 
+def decoder_layers(llm: PreTrainedModel) -> nn.ModuleList:
+    """The decoder's layers, whatever its family calls them (``layers``, GPT-2 ``h``)."""
+    base = getattr(llm, llm.base_model_prefix)
+    (layers,) = (part for part in base.children() if isinstance(part, nn.ModuleList))
+    return layers
+
+
 def cache_argument(kind: type[PreTrainedModel]) -> str:
     """What a model calls its cache: ``past_key_values`` before transformers 5.24, ``cache`` now."""
     names = inspect.signature(kind.forward).parameters

@@ -116,5 +116,7 @@ def compile_layers(llm: Any) -> None:
 
     The whole model has breaks (packed rows of any number of samples), and would take minutes.
     """
-    for layer in getattr(llm, llm.base_model_prefix).layers:
+    from chatsearcher.model.language import decoder_layers
+
+    for layer in decoder_layers(llm):
         layer.compile()

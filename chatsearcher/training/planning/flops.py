@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from chatsearcher.model.configuration import ChatSearcherConfig
 from chatsearcher.model.connector import Connector
+from chatsearcher.model.language import decoder_layers
 from chatsearcher.model.tower import VisionTower
 from chatsearcher.training.planning.memo import once_per_shape
 from chatsearcher.training.planning.memory import Workload
@@ -78,8 +80,8 @@ def _multiplied(config: ChatSearcherConfig) -> int:
         llm: Any = AutoModelForCausalLM.from_config(config.llm_config)
     return sum(
         module.weight.numel()
-        for module in getattr(llm, llm.base_model_prefix).layers.modules()
-        if isinstance(module, torch.nn.Linear)
+        for module in decoder_layers(llm).modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D))
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chatsearcher.data.records import ContrastiveConfig, DataConfig, SourceConfig
-from chatsearcher.training.build import ModelSettings
+from chatsearcher.training.build import LanguageModelSettings, ModelSettings
 from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
@@ -29,6 +29,7 @@ STAGE1 = Stage1Recipe(
     model=ModelSettings(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
+        llm=LanguageModelSettings(start="tower", layers=6, context=1024),
         retrieval_weight=4.0,
         temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
     ),
@@ -49,7 +50,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=2600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=2000, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
@@ -57,6 +58,7 @@ STAGE2 = Stage2Recipe(
             "searches": SourceConfig("world-searches", 16),
         },
         length=320,  # short rows are cheaper; one conversation in a thousand is longer
+        reach=1024,
         workers=1,
         prefetch=8,
     ),
