@@ -84,8 +84,7 @@ class MixedBatches:
             # One row of special tokens without a loss: this rank still takes part in the step.
             samples = [self.processor.encode_segments([], key=f"step {step}: nothing readable")]
         cached = self.features is not None
-        config = self.config
-        made = collate(samples, self.processor, config.length, config.pack, cached, config.reach)
+        made = collate(samples, self.processor, self.config.length, self.config.pack, cached)
         return Made(made, tuple(remarks))
 
     def _sample(self, name: str, record: Record, remarks: list[Remark]) -> EncodedSample:
@@ -178,7 +177,5 @@ def identity(config: Any, seed: int) -> str:
         values.pop(name)
     if values.get("reader") == "indexed":
         values.pop("reader")  # runs begun before there was another go on
-    if values.get("reach") == 0:
-        values.pop("reach")  # as with readers
     text = json.dumps([values, seed], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ def collate(
     length: int | None = None,
     pack: bool = True,
     cached: bool = False,
-    reach: int = 0,
 ) -> Batch:
     """Samples -> rows of tokens, without attention from one sample to another.
 
@@ -37,7 +35,6 @@ def collate(
         pack: several samples a row, in as few rows of at most ``length`` as they fill, all of one
             width; False gives each its own row and pads to the longest.
         cached: some pictures may be features from a cache, and the others are to be kept there.
-        reach: see ``DataConfig``.
 
     Raises:
         ValueError: ``length`` is too small for a picture.
@@ -70,7 +67,7 @@ def collate(
             end = start + sizes[number]
             ids[row, start:end] = torch.tensor(piece.input_ids)
             labels[row, start:end] = torch.tensor(piece.labels)
-            positions[row, start:end] = torch.arange(sizes[number]) + _first(piece, reach)
+            positions[row, start:end] = torch.arange(sizes[number])
             segments[row, start:end] = order
             places[number] = (row, start)
             start = end
@@ -91,13 +88,6 @@ def collate(
         keys=[sample.key for sample in samples],
         known=_known_features([image for _, image in images]) if cached else None,
     )
-
-
-def _first(piece: EncodedSample, reach: int) -> int:
-    """Where a sample's positions begin: 0 for half of them, else anywhere below ``reach``."""
-    rng = random.Random(f"reach/{piece.key}/{len(piece.input_ids)}")
-    room = reach - len(piece.input_ids)
-    return rng.randint(0, room) if room > 0 and rng.random() < 0.5 else 0
 
 
 def _known_features(images: Sequence[EncodedImage]) -> KnownFeatures:

@@ -57,9 +57,6 @@ class DataConfig:
         prefetch: batches each worker keeps ready.
         reader: ``indexed`` reads shards at random, and resumes with any number of workers;
             ``stream`` reads them from front to end, each worker its own (``data.streaming``).
-        reach: half of the packed samples begin at a position drawn from their key, so that all of
-            the first ``reach`` positions are learned: for language models that learn a vector of
-            each position. 0 lets every sample begin at 0.
     """
 
     sources: dict[str, SourceConfig]
@@ -70,7 +67,6 @@ class DataConfig:
     workers: int = 1
     prefetch: int = 4
     reader: Literal["indexed", "stream"] = "indexed"
-    reach: int = 0
 
 
 @dataclass(frozen=True)

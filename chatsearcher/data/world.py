@@ -30,14 +30,16 @@ class WorldPairs(_World):
 
 
 class WorldLookAlikes(_World):
-    """Pairs in runs of ``streams.FAMILY``, alike but for a few attributes: hard negatives."""
+    """Pairs in runs of ``streams.FAMILY``, alike but for a few attributes: hard negatives.
+
+    The words always come first, so that each picture is asked for.
+    """
 
     def item(self, index: int) -> Record:
         run, place = divmod(index, streams.FAMILY)
         key, group = _look_alikes(self.split, self.seed, run)
         picture, words = group[place]
-        key = f"{key}/{place}"
-        return Record(key, either_first((Image(picture), Text(words)), key), self.load)
+        return Record(f"{key}/{place}", (Text(words), Image(picture)), self.load)
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from chatsearcher.training import distribution
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from chatsearcher.model import ChatSearcherConfig, ChatSearcherModel, ChatSearcherProcessor
 
@@ -36,18 +36,20 @@ class LanguageModelSettings:
     """A new LLaMA; where ``pretrained`` names a causal language model, that one instead.
 
     Attributes:
-        start: "tower" begins as the words of the tower's CLIP (``decoder_of_words``), which has its
-            own widths and heads; ``layers`` and ``context`` count.
+        initialiser: "llama" draws all weights with a standard deviation of 0.02, which suits wide
+            models; "width" draws the layers as open_clip draws its text side: 1 / sqrt(width), what
+            is added to the residual stream divided by sqrt(2 * layers). Narrow layers of 0.02 add
+            next to nothing at first, and the model stays a bag of words for thousands of steps.
     """
 
     pretrained: str | None = None
-    start: Literal["new", "tower"] = "new"
     hidden_size: int = 256
     layers: int = 5
     heads: int = 4
     intermediate_size: int = 704
     context: int = 2048
     tie_embeddings: bool = True
+    initialiser: Literal["llama", "width"] = "llama"
 
 
 @dataclass(frozen=True)
@@ -112,20 +114,34 @@ def _build(
     if settings.llm.pretrained or settings.qformer.pretrained or not _is_folder(settings.tower):
         return _from_public_parts(settings, dtype)
     from chatsearcher.model import ChatSearcherModel
-    from chatsearcher.model.tokenizer import add_image_tokens
 
     tower = Path(settings.tower)
     about = json.loads((tower / "open_clip_config.json").read_text(encoding="utf-8"))
     tokenizer = _tokenizer(settings.tokenizer or settings.tower)
+    config = _config(settings, about, tokenizer)
+    model = ChatSearcherModel(config)
+    if settings.llm.initialiser == "width":
+        _draw_by_width(model.llm)
     weights = load_file(tower / "open_clip_model.safetensors")
-    add_image_tokens(tokenizer)
-    llm = _from_words(settings, about, weights, tokenizer)
-    config = _config(settings, about, tokenizer, llm.config if llm else _llama(settings, tokenizer))
-    model = ChatSearcherModel(config, llm)
     visual = {k.removeprefix("visual."): v for k, v in weights.items() if k.startswith("visual.")}
     model.tower.visual.load_state_dict(visual)
     model.reset_momentum()
     return model, _processor(config, tokenizer)
+
+
+@torch.no_grad()
+def _draw_by_width(llm: PreTrainedModel) -> None:
+    """New weights for the layers' matrices; embeddings stay as they are."""
+    from chatsearcher.model.language import decoder_layers
+
+    layers = decoder_layers(llm)
+    width = llm.config.hidden_size
+    for name, weight in layers.named_parameters():
+        if weight.ndim < 2:
+            continue
+        added = name.endswith(("o_proj.weight", "down_proj.weight"))
+        depth = 2 * len(layers) if added else 1
+        weight.normal_(std=(width * depth) ** -0.5)
 
 
 def _is_folder(tower: str) -> bool:
@@ -140,58 +156,32 @@ def _is_folder(tower: str) -> bool:
     return False
 
 
-def _from_words(
-    settings: ModelSettings,
-    about: dict[str, Any],
-    weights: dict[str, torch.Tensor],
-    tokenizer: PreTrainedTokenizerBase,
-) -> PreTrainedModel | None:
-    """The language model that begins as the tower's words, where the settings ask for it."""
-    if settings.llm.start == "new":
-        return None
-    from chatsearcher.training.decoder import decoder_of_words
-
-    text = about["model_cfg"]["text_cfg"]
-    if text["vocab_size"] != len(tokenizer):
-        raise ValueError(
-            f"the tower's words have {text['vocab_size']} tokens and the tokenizer has "
-            f"{len(tokenizer)}; give the tokenizer that the tower was trained with, or "
-            "--model.llm.start new"
-        )
-    return decoder_of_words(weights, text, settings.llm.layers, settings.llm.context)
-
-
-def _llama(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
+def _config(
+    settings: ModelSettings, about: dict[str, Any], tokenizer: PreTrainedTokenizerBase
+) -> ChatSearcherConfig:
     from transformers import LlamaConfig
 
-    llm = settings.llm
-    return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=llm.hidden_size,
-        intermediate_size=llm.intermediate_size,
-        num_hidden_layers=llm.layers,
-        num_attention_heads=llm.heads,
-        max_position_embeddings=llm.context,
-        tie_word_embeddings=llm.tie_embeddings,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-
-
-def _config(
-    settings: ModelSettings,
-    about: dict[str, Any],
-    tokenizer: PreTrainedTokenizerBase,
-    llm: PretrainedConfig,
-) -> ChatSearcherConfig:
     from chatsearcher.model import ChatSearcherConfig
+    from chatsearcher.model.tokenizer import add_image_tokens
 
+    add_image_tokens(tokenizer)
     ids: Any = tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<image>"])
     start, end, image = ids
+    llm = settings.llm
     model_cfg = {k: v for k, v in about["model_cfg"].items() if k != "text_cfg"}
     return ChatSearcherConfig(
-        llm_config=llm,
+        llm_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=llm.hidden_size,
+            intermediate_size=llm.intermediate_size,
+            num_hidden_layers=llm.layers,
+            num_attention_heads=llm.heads,
+            max_position_embeddings=llm.context,
+            tie_word_embeddings=llm.tie_embeddings,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        ),
         tower_config=model_cfg,
         image_size=model_cfg["vision_cfg"]["image_size"],
         image_mean=about["preprocess_cfg"]["mean"],

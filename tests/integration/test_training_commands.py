@@ -29,8 +29,8 @@ TOWER = shlex.split("""
 --tower.image-size 32 --tower.embedding-dim 16 --tower.text-layers 1
 --tower.text-width 16 --tower.text-heads 2 --data.batch 8
 --data.image-size 32 --optimiser.steps 3""")
-MODEL = shlex.split("""--model.llm.layers 2
---model.qformer.hidden-size 16 --model.qformer.layers 1
+MODEL = shlex.split("""--model.llm.hidden-size 32 --model.llm.layers 1 --model.llm.heads 2
+--model.llm.intermediate-size 48 --model.qformer.hidden-size 16 --model.qformer.layers 1
 --model.qformer.heads 2 --model.qformer.intermediate-size 24 --model.query-tokens 2
 --model.embedding-dim 12 --model.queue-size 16 --model.momentum 0.5 --data.image-size 32
 --data.length 640""")

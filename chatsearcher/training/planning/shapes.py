@@ -17,7 +17,6 @@ from chatsearcher.model.connector import Connector
 from chatsearcher.model.language import decoder_layers
 from chatsearcher.model.tower import VisionTower
 from chatsearcher.training.build import ModelSettings
-from chatsearcher.training.decoder import config_of_words
 from chatsearcher.training.planning.memo import once_per_shape
 from chatsearcher.training.recipes import TOWERS
 
@@ -97,7 +96,7 @@ def planned_config(settings: ModelSettings, tower_recipe: str | None = None) -> 
     vocabulary = None
     if tower_recipe is not None:
         vocabulary = TOWERS[tower_recipe].tokenizer.vocab_size
-    llm = _language_config(settings, vocabulary, tower_recipe)
+    llm = _language_config(settings, vocabulary)
     tower = _tower_config(settings.tower, tower_recipe)
     size = tower["vision_cfg"]["image_size"]
     return ChatSearcherConfig(
@@ -158,13 +157,8 @@ def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _language_config(
-    settings: ModelSettings, vocabulary: int | None, tower_recipe: str | None
-) -> PreTrainedConfig:
+def _language_config(settings: ModelSettings, vocabulary: int | None) -> PreTrainedConfig:
     given = settings.llm
-    if given.start == "tower":
-        text = _words(settings.tower, tower_recipe, vocabulary)
-        return config_of_words(text, given.layers, given.context)
     if given.pretrained is None:
         from transformers import LlamaConfig
 
@@ -185,23 +179,6 @@ def _language_config(
     if given.pretrained == "lmsys/vicuna-7b-v1.5":  # its rows are not padded
         config.vocab_size += NEW_TOKENS
     return config
-
-
-def _words(tower: str, tower_recipe: str | None, vocabulary: int | None) -> dict[str, Any]:
-    """The ``text_cfg`` of a tower that is trained, or that its recipe would train."""
-    about = Path(tower) / "open_clip_config.json"
-    if about.is_file():
-        found: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
-        return dict(found["model_cfg"]["text_cfg"])
-    if tower_recipe is None:
-        raise ValueError(f"no tower in {tower} whose words the language model could begin as")
-    planned = TOWERS[tower_recipe].tower
-    return {
-        "vocab_size": vocabulary or TOWERS[tower_recipe].tokenizer.vocab_size,
-        "width": planned.text_width,
-        "layers": planned.text_layers,
-        "heads": planned.text_heads,
-    }
 
 
 def _tower_config(source: str, tower_recipe: str | None) -> dict[str, Any]:

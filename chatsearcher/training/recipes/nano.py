@@ -22,24 +22,25 @@ TOWER = TowerRecipe(
 )
 
 # Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.
-# Look-alikes make the queue's negatives hard: random pictures are told apart too easily.
+# Look-alikes make the queue's negatives hard: random pictures are told apart too easily. It takes
+# some 30,000 of them until what is said is bound to the thing it is said of.
 STAGE1 = Stage1Recipe(
     run="runs/nano/stage1",
     tower_recipe="nano-tower",
     model=ModelSettings(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
-        llm=LanguageModelSettings(start="tower", layers=6, context=1024),
+        llm=LanguageModelSettings(initialiser="width"),
         retrieval_weight=4.0,
         temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
     ),
-    optimiser=OptimiserSettings(steps=350, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=1100, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
-            "pairs": SourceConfig("world-pairs", 8),
-            "look-alikes": SourceConfig("world-look-alikes", 24),
-            "documents": SourceConfig("world-documents", 8),
+            "pairs": SourceConfig("world-pairs", 12),
+            "look-alikes": SourceConfig("world-look-alikes", 56),
+            "documents": SourceConfig("world-documents", 4),
         },
         length=320,
         workers=1,
@@ -50,7 +51,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=2000, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=1600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
@@ -58,7 +59,6 @@ STAGE2 = Stage2Recipe(
             "searches": SourceConfig("world-searches", 16),
         },
         length=320,  # short rows are cheaper; one conversation in a thousand is longer
-        reach=1024,
         workers=1,
         prefetch=8,
     ),

@@ -50,27 +50,6 @@ def test_each_sample_stands_whole_in_its_own_segment(
         assert batch.input_ids.shape[1] <= 64
 
 
-def test_half_of_the_samples_begin_somewhere_within_reach(
-    processor: ChatSearcherProcessor,
-) -> None:
-    encoded = [
-        processor.encode_segments([Segment(Text(f" cat {n}"), True)], key=f"s{n}")
-        for n in range(200)
-    ]
-    batch = collate(encoded, processor, 64, reach=50)
-    firsts = []
-    for row in range(len(batch.input_ids)):
-        for segment in range(1, int(batch.segment_ids[row].max()) + 1):
-            found = batch.position_ids[row][batch.segment_ids[row] == segment]
-            assert bool(found.diff().eq(1).all())
-            assert int(found[-1]) < 50
-            firsts.append(int(found[0]))
-    assert 70 < firsts.count(0) < 130
-    assert max(firsts) > 40
-    again = collate(encoded, processor, 64, reach=50)
-    assert torch.equal(batch.position_ids, again.position_ids)
-
-
 @pytest.mark.parametrize("pack", [True, False])
 def test_pictures_keep_the_samples_order_and_know_their_place(
     processor: ChatSearcherProcessor, pack: bool
