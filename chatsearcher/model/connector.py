@@ -16,7 +16,12 @@ class Connector(nn.Module):
 
     The Q-former reads the tokens through a layer norm, as BLIP-2's does (``ln_vision``). The pooled
     feature and the Q-former's outputs have a projector each.
+
+    Attributes:
+        attention: the Q-former's, ``sdpa`` or ``eager``; ``auto`` is the faster one of the device.
     """
+
+    attention = "auto"
 
     def __init__(self, config: ChatSearcherConfig, token_dim: int, feature_dim: int) -> None:
         super().__init__()
@@ -35,8 +40,9 @@ class Connector(nn.Module):
         """[I, P, C], [I, F] -> [I, 1 + N, H]."""
         tokens_IPC = self.token_norm(tokens_IPC.to(self.token_norm.weight.dtype))
         if self.qformer.config._attn_implementation in ("sdpa", "eager"):
-            self.qformer.config._attn_implementation = automatic(
-                tokens_IPC.device, tokens_IPC.shape[1]
+            fastest = automatic(tokens_IPC.device, tokens_IPC.shape[1])
+            self.qformer.config._attn_implementation = (
+                fastest if self.attention == "auto" else self.attention
             )
         queries_INQ = self.qformer(
             query_embeds=self.query_tokens.expand(len(tokens_IPC), -1, -1),

@@ -59,7 +59,7 @@ def mixtures(split: Split, rng: random.Random, changes: int, mix: Mix = HARD_TO_
 
 
 def _draw(rng: random.Random, mix: Mix) -> str:
-    return rng.choices(list(mix), list(mix.values()))[0]
+    return rng.choice([sort for sort, often in mix.items() for _ in range(often)])
 
 
 def _edits(scene: Scene, sort: str) -> list[Edit]:

@@ -79,6 +79,7 @@ def kept(
         feature_dim = int((config.tower_config or {})["embed_dim"])
         with _made_in(dtype):
             connector = Connector(copy.deepcopy(config), channels, feature_dim).train()
+            connector.attention = "sdpa"  # as on a GPU, whatever stands in for it here
         tokens = torch.empty(images, patches, channels, dtype=dtype)
         pooled = torch.empty(images, feature_dim, dtype=dtype)
         with _autocast(autocast):
