@@ -72,7 +72,7 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
 def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
     """Alignment. Where the recipe's own tower is missing, that is trained first."""
     check_data(recipe)
-    if recipe.tower_recipe and not _has_model(Path(recipe.model.tower)):
+    if recipe.start is None and recipe.tower_recipe and not _has_model(Path(recipe.model.tower)):
         tower_recipe: TowerRecipe = TOWERS[recipe.tower_recipe]
         if Path(recipe.model.tower) != Path(tower_recipe.run) / "model":
             raise FileNotFoundError(
@@ -89,7 +89,10 @@ def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
             return False
     accelerator = distribution.build_accelerator(recipe)
     torch.manual_seed(recipe.seed)
-    model, processor = build.build_model(recipe.model, _dtype(recipe))
+    if recipe.start is not None:
+        model, processor = build.load_run(Path(recipe.start), _dtype(recipe))
+    else:
+        model, processor = build.build_model(recipe.model, _dtype(recipe))
     return _train_stage(recipe, model, processor, resume, accelerator)
 
 

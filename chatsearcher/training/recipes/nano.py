@@ -23,7 +23,7 @@ TOWER = TowerRecipe(
 
 # Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.
 # Look-alikes make the queue's negatives hard: random pictures are told apart too easily. It takes
-# some 30,000 of them until what is said is bound to the thing it is said of.
+# some 100,000 of them until what is said is bound to the thing it is said of.
 STAGE1 = Stage1Recipe(
     run="runs/nano/stage1",
     tower_recipe="nano-tower",
@@ -34,7 +34,7 @@ STAGE1 = Stage1Recipe(
         retrieval_weight=4.0,
         temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
     ),
-    optimiser=OptimiserSettings(steps=1100, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=2200, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={

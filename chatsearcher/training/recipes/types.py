@@ -62,15 +62,17 @@ class StageRecipe(RunSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage1Recipe(StageRecipe):
-    """Alignment of a new model.
+    """Alignment of a new model, or further alignment of one.
 
     Attributes:
         model: how the new model is put together.
         tower_recipe: a tower recipe that is trained first where its run is missing (nano).
+        start: the folder of a finished run whose model this one goes on from, instead of a new one.
     """
 
     model: ModelSettings
     tower_recipe: str | None = None
+    start: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
