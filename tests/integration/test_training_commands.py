@@ -129,6 +129,20 @@ def test_stage_2_goes_on_from_stage_1(undisturbed):
     assert not any(name.startswith("tower.") for name in moved)
 
 
+def test_stage_1_goes_on_from_another_run(undisturbed):
+    run = undisturbed / "further"
+    start = ["--start", str(undisturbed / "stage1"), "--optimiser.learning-rate", "0"]
+    with threads_restored():
+        main.stage1([*stage1(undisturbed, "further", 1), *start])
+
+    from chatsearcher.model import ChatSearcherModel
+
+    first = ChatSearcherModel.from_pretrained(undisturbed / "stage1" / "model")
+    further = ChatSearcherModel.from_pretrained(run / "model")
+    for before, after in zip(first.parameters(), further.parameters(), strict=True):
+        assert torch.equal(before, after)
+
+
 FURTHER = {
     "nano-questions": [],
     # Its own settings but for the engine, which here is plain torch, and the pictures.
