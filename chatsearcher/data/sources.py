@@ -17,6 +17,7 @@ SOURCES = Registry(
     {
         "world-pairs": "chatsearcher.data.world:WorldPairs",
         "world-look-alikes": "chatsearcher.data.world:WorldLookAlikes",
+        "world-requests": "chatsearcher.data.world:WorldRequests",
         "world-searches": "chatsearcher.data.world:WorldSearches",
         "world-documents": "chatsearcher.data.world:WorldDocuments",
         "world-questions": "chatsearcher.data.world:WorldQuestions",

@@ -141,7 +141,7 @@ def mixed_rounds(said: Instruction, split: Split, show: Show, rng: random.Random
     dialogue = Dialogue()
     if not said.selects and rng.random() < 0.4:
         for scene in _others(said.target, said.shown[0], split, rng, rng.choice((1, 2))):
-            dialogue = _request(dialogue, scene, show, rng)
+            dialogue = request(dialogue, scene, show, rng)
         return dialogue.user(*(show(scene) for scene in said.shown), said.text)
     scenes = list(said.shown)
     if not said.selects:
@@ -155,7 +155,7 @@ def mixed_rounds(said: Instruction, split: Split, show: Show, rng: random.Random
         dialogue = dialogue.assistant(rng.choice(SHOWN))
     before = scenes[attached - 1] if attached else None
     for scene in scenes[attached:]:
-        dialogue = _request(dialogue, scene, show, rng, before)
+        dialogue = request(dialogue, scene, show, rng, before)
         before = scene
     if before is not None and rng.random() < 0.2:
         dialogue = dialogue.user((asked := ask(before, rng))[0]).assistant(asked[1])
@@ -175,7 +175,7 @@ def near(old: Scene, new: Scene) -> bool:
     return 1 <= len(edits) <= 3
 
 
-def _request(
+def request(
     dialogue: Dialogue,
     scene: Scene,
     show: Show,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple, TypeVar
 
 from chatsearcher.dialogue import Dialogue, Image, Text
@@ -15,6 +15,7 @@ from chatsearcher.world.captions import caption
 from chatsearcher.world.dialogues import conversation, search
 from chatsearcher.world.look_alikes import around, mixtures
 from chatsearcher.world.pictures import picture_id
+from chatsearcher.world.requests import Round, follow, plan
 from chatsearcher.world.scene import Scene, Split, sample_scene
 from chatsearcher.world.stories import story
 
@@ -125,6 +126,25 @@ def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
             search(target, split, rng, partial(picture, rng=rng)),
         )
         index += 1
+
+
+def requests(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
+    """(key, dialogue whose every round asks for a picture) for ever (``world.requests``).
+
+    ``FAMILY`` neighbours of the stream follow one plan, each for its own member of the families.
+    """
+    index = start
+    while True:
+        run, member = divmod(index, FAMILY)
+        rng = item_rng("request", split, seed, index)
+        dialogue = follow(_plan(split, seed, run), member, split, rng, partial(picture, rng=rng))
+        yield f"request/{split}/{seed}/{index}", dialogue
+        index += 1
+
+
+@lru_cache(maxsize=8)
+def _plan(split: Split, seed: int, run: int) -> tuple[Round, ...]:
+    return plan(split, item_rng("plan", split, seed, run), CHANGES)
 
 
 def decision_rounds(split: Split, count: int, seed: int = 0) -> list[Decision]:

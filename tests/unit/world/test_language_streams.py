@@ -18,7 +18,8 @@ from chatsearcher.world.streams import Decision, conversations, decision_rounds
 
 
 @pytest.mark.parametrize(
-    "name", ["pairs", "hard_pairs", "look_alikes", "documents", "conversations", "searches"]
+    "name",
+    ["pairs", "hard_pairs", "look_alikes", "documents", "conversations", "searches", "requests"],
 )
 def test_an_item_depends_on_its_place_alone(name: str) -> None:
     stream = getattr(streams, name)
