@@ -30,25 +30,21 @@ class WorldPairs(_World):
 
 
 class WorldLookAlikes(_World):
-    """Documents of one to three captions, each before its picture: hard negatives.
+    """Pairs in runs of ``streams.FAMILY``, alike but for a few attributes: hard negatives.
 
-    ``streams.FAMILY`` documents after one another tell of look-alikes: their first pictures are one
-    family, their second ones another. So words are learned at any place behind any other words, and
-    no earlier picture of a document betrays a later one.
+    The words always come first, so that each picture is asked for.
     """
 
     def item(self, index: int) -> Record:
         run, place = divmod(index, streams.FAMILY)
-        parts: list[Part] = []
-        for number in range(run % 3 + 1):
-            picture, words = _look_alikes(self.split, self.seed, 3 * run + number)[place]
-            parts += [Text(words), Image(picture)]
-        return Record(f"look-alikes/{self.split}/{self.seed}/{index}", tuple(parts), self.load)
+        key, group = _look_alikes(self.split, self.seed, run)
+        picture, words = group[place]
+        return Record(f"{key}/{place}", (Text(words), Image(picture)), self.load)
 
 
 @lru_cache(maxsize=8)
-def _look_alikes(split: Split, seed: int, index: int) -> list[tuple[str, str]]:
-    return next(streams.look_alikes(split, seed, index))[1]
+def _look_alikes(split: Split, seed: int, index: int) -> tuple[str, list[tuple[str, str]]]:
+    return next(streams.look_alikes(split, seed, index))
 
 
 class WorldDocuments(_World):
@@ -95,14 +91,6 @@ class WorldSearches(_World):
 
     def item(self, index: int) -> Record:
         key, dialogue = next(streams.searches(self.split, self.seed, index))
-        return Record(key, dialogue, self.load)
-
-
-class WorldRequests(_World):
-    """Dialogues that ask for a picture every round, each among its look-alikes."""
-
-    def item(self, index: int) -> Record:
-        key, dialogue = next(streams.requests(self.split, self.seed, index))
         return Record(key, dialogue, self.load)
 
 

@@ -91,10 +91,15 @@ def load_checkpoint(
         )
     config = ChatSearcherConfig.from_pretrained(about)
     adapters, config.lora = config.lora, None
-    tied = bool(config.llm_config.get_text_config().tie_word_embeddings)
-    plain, added = lora.split(read_state(path), tied)
+    # Of tied embeddings some checkpoints hold both names, and some only the head's: either will do.
+    plain, added = lora.split(read_state(path), tied=False)
     load: Any = ChatSearcherModel.from_pretrained
-    model: ChatSearcherModel = load(None, config=config, state_dict=plain, dtype=dtype)
+    model: ChatSearcherModel
+    model, loading = load(
+        None, config=config, state_dict=plain, dtype=dtype, output_loading_info=True
+    )
+    if missing := loading["missing_keys"]:
+        raise ValueError(f"{path} lacks {len(missing)} tensors, such as {sorted(missing)[:3]}")
     if adapters is not None:
         model.add_lora(**adapters)
         unknown = model.load_state_dict(added, strict=False).unexpected_keys

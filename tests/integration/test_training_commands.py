@@ -151,6 +151,18 @@ FURTHER = {
 }
 
 
+def test_a_checkpoint_exports_the_same_model_as_the_finished_run(undisturbed, tmp_path):
+    from chatsearcher.training.export import export_run
+
+    export_run(undisturbed, tmp_path / "finished", torch.float32)
+    export_run(undisturbed, tmp_path / "checkpoint", torch.float32, checkpoint=True)
+    finished = load_file(tmp_path / "finished" / "model.safetensors")
+    checkpoint = load_file(tmp_path / "checkpoint" / "model.safetensors")
+    assert finished.keys() == checkpoint.keys()
+    for name, value in finished.items():
+        assert torch.equal(value, checkpoint[name]), name
+
+
 @pytest.mark.parametrize("recipe", FURTHER)
 def test_further_tuning_reads_pictures_and_learns_words_alone(undisturbed, recipe):
     """The paper's section 5.4: questions about shown pictures, answered in words."""
