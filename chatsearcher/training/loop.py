@@ -109,7 +109,7 @@ def train(
         while step < last and not interrupted:
             rate = learning_rate(step, run.optimiser)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
             norm: float | None = None
             before = time.perf_counter()
             micro = [next(stream) for _ in range(run.optimiser.accumulation)]

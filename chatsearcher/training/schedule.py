@@ -22,28 +22,35 @@ def learning_rate(step: int, settings: OptimiserSettings) -> float:
     return settings.learning_rate * share
 
 
+KEYS = "key_projection.weight"
+
+
 def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """Fused AdamW over the trainable parameters; weight decay spares gains, biases and scalars."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    if not trainable:
+    """Fused AdamW over the trainable parameters; weight decay spares gains, biases and scalars.
+
+    Each group's ``share`` is its learning rate over the schedule's. A key projection with a rate of
+    0 stops being trainable.
+
+    Raises:
+        ValueError: nothing is trainable.
+    """
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, weight in model.named_parameters():
+        share = settings.key_rate if name == KEYS else 1.0
+        weight.requires_grad_(weight.requires_grad and share > 0)
+        if weight.requires_grad:
+            # A vocabulary of which two rows are trained must not decay: the others have no
+            # gradient.
+            decaying = weight.ndim > 1 and not hasattr(weight, "_only_image_rows")
+            decay = settings.weight_decay if decaying else 0.0
+            groups.setdefault((-decay, -share), []).append(weight)
+    if not groups:
         raise ValueError("the model has no trainable parameter; check what the recipe freezes")
-    if settings.weight_decay:
-        # A vocabulary of which two rows are trained must not decay: the others have no gradient.
-        decaying = [p.ndim > 1 and not hasattr(p, "_only_image_rows") for p in trainable]
-        groups = [
-            {
-                "params": [p for p, d in zip(trainable, decaying, strict=True) if d],
-                "weight_decay": settings.weight_decay,
-            },
-            {
-                "params": [p for p, d in zip(trainable, decaying, strict=True) if not d],
-                "weight_decay": 0.0,
-            },
-        ]
-    else:
-        groups = [{"params": trainable, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        [g for g in groups if g["params"]],
+        [
+            {"params": weights, "weight_decay": -decay, "share": -share}
+            for (decay, share), weights in sorted(groups.items(), key=lambda item: item[0])
+        ],
         lr=settings.learning_rate,
         betas=settings.betas,
         eps=settings.epsilon,

@@ -19,6 +19,8 @@ class OptimiserSettings:
         floor: the learning rate at the last step, as a share of the peak.
         clip: largest gradient norm; 0 turns clipping off.
         accumulation: micro-batches per optimiser step.
+        key_rate: the learning rate of the key projection M_Q, as a share of the others'; 0 keeps it
+            as it is. Keys learn faster than queries: what queries cannot say yet, they forget.
     """
 
     steps: int = 1000
@@ -30,6 +32,7 @@ class OptimiserSettings:
     weight_decay: float = 0.0
     clip: float = 1.0
     accumulation: int = 1
+    key_rate: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,28 @@ def test_weight_decay_spares_vectors_and_scalars_and_frozen_parameters_are_left_
     assert len(only["params"]) == 4
 
 
+class Keyed(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.key_projection = torch.nn.Linear(3, 2, bias=False)
+        self.rest = torch.nn.Linear(3, 2)
+
+
+def test_the_key_projection_has_its_own_share_of_the_learning_rate():
+    model = Keyed()
+    groups = build_optimiser(model, OptimiserSettings(key_rate=0.2)).param_groups
+    shares = {id(p): group["share"] for group in groups for p in group["params"]}
+    assert shares[id(model.key_projection.weight)] == 0.2
+    assert shares[id(model.rest.weight)] == shares[id(model.rest.bias)] == 1.0
+
+
+def test_a_key_rate_of_nought_leaves_the_key_projection_as_it_is():
+    model = Keyed()
+    (group,) = build_optimiser(model, OptimiserSettings(key_rate=0.0)).param_groups
+    assert not model.key_projection.weight.requires_grad
+    assert len(group["params"]) == 2
+
+
 def test_nothing_to_train_is_an_error():
     with pytest.raises(ValueError, match="no trainable parameter"):
         build_optimiser(torch.nn.Linear(1, 1).requires_grad_(False), OptimiserSettings())
