@@ -94,6 +94,14 @@ class WorldSearches(_World):
         return Record(key, dialogue, self.load)
 
 
+class WorldRequests(_World):
+    """Dialogues that ask for a picture every round, each among its look-alikes."""
+
+    def item(self, index: int) -> Record:
+        key, dialogue = next(streams.requests(self.split, self.seed, index))
+        return Record(key, dialogue, self.load)
+
+
 def either_first(parts: tuple[Part, ...], key: str) -> tuple[Part, ...]:
     """The two parts in an order that is random but fixed by the key."""
     return parts if random.Random(f"order/{key}").random() < 0.5 else parts[::-1]

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from chatsearcher.training import distribution
+from chatsearcher.training.new_llama import LanguageModelSettings
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from chatsearcher.model import ChatSearcherConfig, ChatSearcherModel, ChatSearcherProcessor
 
@@ -29,27 +30,6 @@ class QFormerSettings:
     intermediate_size: int = 512
     cross_attention_every: int = 1
     dropout: float = 0.0
-
-
-@dataclass(frozen=True)
-class LanguageModelSettings:
-    """A new LLaMA; where ``pretrained`` names a causal language model, that one instead.
-
-    Attributes:
-        initialiser: "llama" draws all weights with a standard deviation of 0.02, which suits wide
-            models; "width" draws the layers as open_clip draws its text side: 1 / sqrt(width), what
-            is added to the residual stream divided by sqrt(2 * layers). Narrow layers of 0.02 add
-            next to nothing at first, and the model stays a bag of words for thousands of steps.
-    """
-
-    pretrained: str | None = None
-    hidden_size: int = 256
-    layers: int = 5
-    heads: int = 4
-    intermediate_size: int = 704
-    context: int = 2048
-    tie_embeddings: bool = True
-    initialiser: Literal["llama", "width"] = "llama"
 
 
 @dataclass(frozen=True)
@@ -114,34 +94,19 @@ def _build(
     if settings.llm.pretrained or settings.qformer.pretrained or not _is_folder(settings.tower):
         return _from_public_parts(settings, dtype)
     from chatsearcher.model import ChatSearcherModel
+    from chatsearcher.training.new_llama import first_weights
 
     tower = Path(settings.tower)
     about = json.loads((tower / "open_clip_config.json").read_text(encoding="utf-8"))
-    tokenizer = _tokenizer(settings.tokenizer or settings.tower)
+    tokenizer = load_tokenizer(settings.tokenizer or settings.tower)
     config = _config(settings, about, tokenizer)
     model = ChatSearcherModel(config)
-    if settings.llm.initialiser == "width":
-        _draw_by_width(model.llm)
+    first_weights(model.llm, settings.llm)
     weights = load_file(tower / "open_clip_model.safetensors")
     visual = {k.removeprefix("visual."): v for k, v in weights.items() if k.startswith("visual.")}
     model.tower.visual.load_state_dict(visual)
     model.reset_momentum()
     return model, _processor(config, tokenizer)
-
-
-@torch.no_grad()
-def _draw_by_width(llm: PreTrainedModel) -> None:
-    """New weights for the layers' matrices; embeddings stay as they are."""
-    from chatsearcher.model.language import decoder_layers
-
-    layers = decoder_layers(llm)
-    width = llm.config.hidden_size
-    for name, weight in layers.named_parameters():
-        if weight.ndim < 2:
-            continue
-        added = name.endswith(("o_proj.weight", "down_proj.weight"))
-        depth = 2 * len(layers) if added else 1
-        weight.normal_(std=(width * depth) ** -0.5)
 
 
 def _is_folder(tower: str) -> bool:
@@ -159,29 +124,16 @@ def _is_folder(tower: str) -> bool:
 def _config(
     settings: ModelSettings, about: dict[str, Any], tokenizer: PreTrainedTokenizerBase
 ) -> ChatSearcherConfig:
-    from transformers import LlamaConfig
-
     from chatsearcher.model import ChatSearcherConfig
     from chatsearcher.model.tokenizer import add_image_tokens
+    from chatsearcher.training.new_llama import llama_config
 
     add_image_tokens(tokenizer)
     ids: Any = tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<image>"])
     start, end, image = ids
-    llm = settings.llm
     model_cfg = {k: v for k, v in about["model_cfg"].items() if k != "text_cfg"}
     return ChatSearcherConfig(
-        llm_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=llm.hidden_size,
-            intermediate_size=llm.intermediate_size,
-            num_hidden_layers=llm.layers,
-            num_attention_heads=llm.heads,
-            max_position_embeddings=llm.context,
-            tie_word_embeddings=llm.tie_embeddings,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        ),
+        llm_config=llama_config(settings.llm, tokenizer),
         tower_config=model_cfg,
         image_size=model_cfg["vision_cfg"]["image_size"],
         image_mean=about["preprocess_cfg"]["mean"],
@@ -193,7 +145,8 @@ def _config(
     )
 
 
-def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A folder's tokenizer, or a public one by its name."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if (Path(name) / "tokenizer.json").is_file():

@@ -1,4 +1,4 @@
-"""The command line of the three trainings: a named recipe, then dotted overrides through tyro."""
+"""The command line of the trainings: a named recipe, then dotted overrides through tyro."""
 
 from __future__ import annotations
 
@@ -77,6 +77,14 @@ def tower(arguments: Sequence[str] | None = None) -> None:
     from chatsearcher.training.stages import train_tower
 
     _run(TOWERS, "nano-tower", train_tower, arguments)
+
+
+def words(arguments: Sequence[str] | None = None) -> None:
+    """Let a new language model learn its tower's words."""
+    from chatsearcher.training.recipes import WORDS
+    from chatsearcher.training.stages import train_words
+
+    _run(WORDS, "nano-words", train_words, arguments)
 
 
 def stage1(arguments: Sequence[str] | None = None) -> None:

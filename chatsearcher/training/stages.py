@@ -1,4 +1,4 @@
-"""The three trainings from recipe to saved model: tower, stage 1, stage 2."""
+"""The trainings from recipe to saved model: tower, words, stage 1, stage 2."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ import torch
 
 from chatsearcher.training import build, distribution, efficiency, export, provenance
 from chatsearcher.training.loop import Outcome, train
+from chatsearcher.training.new_llama import new_llama
 from chatsearcher.training.objectives import ChatSearcherObjective, held_out_hook
-from chatsearcher.training.recipes import TOWERS
-from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, StageRecipe, TowerRecipe
+from chatsearcher.training.recipes import TOWERS, WORDS
+from chatsearcher.training.recipes.types import (
+    Stage1Recipe,
+    Stage2Recipe,
+    StageRecipe,
+    TowerRecipe,
+    WordsRecipe,
+)
 
 if TYPE_CHECKING:
+    from chatsearcher.data.records import DataConfig, SplitName
     from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor
 
 
@@ -69,23 +77,67 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
     return True
 
 
+def train_words(recipe: WordsRecipe, resume: bool = False) -> bool:
+    """Let a new language model learn its tower's words; returns False when interrupted.
+
+    Where the recipe's own tower is missing, that is trained first. Writes ``model/``, in the layout
+    of ``transformers``, in the run's folder.
+    """
+    from chatsearcher.data.texts import build_text_source
+    from chatsearcher.model.tokenizer import IMAGE_START
+    from chatsearcher.training import words
+
+    if not _has_tower(recipe.tower, recipe.tower_recipe):
+        return False
+    run_dir = Path(recipe.run)
+    accelerator = distribution.build_accelerator(recipe)
+    torch.manual_seed(recipe.seed)
+    tokenizer = build.load_tokenizer(recipe.tokenizer)
+    tower = words.load_tower(Path(recipe.tower))
+    words.check_vocabulary(tower, tokenizer)
+    llm = new_llama(recipe.llm, tokenizer)
+    start: Any = tokenizer.convert_tokens_to_ids(IMAGE_START)
+    model = words.WordsModel(llm, tower, start, recipe.words.temperature)
+    held_out = dataclasses.replace(_on(recipe.data, "val"), workers=0)
+    first = build_text_source(dataclasses.replace(recipe.data, workers=0), tokenizer, 0, 1)
+    model.measure(_first(first, 10))
+    validation = build_text_source(held_out, tokenizer, 0, 1, recipe.seed)
+    if accelerator.is_main_process:
+        provenance.write(run_dir, recipe, accelerator.num_processes)
+    outcome = train(
+        recipe,
+        model,
+        words.WordsObjective(recipe.words),
+        lambda rank, world: build_text_source(recipe.data, tokenizer, rank, world, recipe.seed),
+        run_dir,
+        hooks=[words.held_out_hook(_first(validation, recipe.validation))],
+        resume=resume,
+        accelerator=accelerator,
+    )
+    if outcome.interrupted:
+        return False
+    if outcome.main:
+        draft = _draft(run_dir)
+        state = {
+            name.removeprefix("llm."): value
+            for name, value in outcome.state_dict.items()
+            if name.startswith("llm.")
+        }
+        llm.save_pretrained(draft, state_dict=state)
+        tokenizer.save_pretrained(draft)
+        _publish(draft, run_dir)
+        print(f"language model saved in {run_dir / 'model'}", flush=True)
+    accelerator.wait_for_everyone()
+    return True
+
+
 def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
-    """Alignment. Where the recipe's own tower is missing, that is trained first."""
+    """Alignment. Where the recipe's own tower or language model is missing, it is trained first."""
     check_data(recipe)
-    if recipe.start is None and recipe.tower_recipe and not _has_model(Path(recipe.model.tower)):
-        tower_recipe: TowerRecipe = TOWERS[recipe.tower_recipe]
-        if Path(recipe.model.tower) != Path(tower_recipe.run) / "model":
-            raise FileNotFoundError(
-                f"no tower in {recipe.model.tower}; recipe {recipe.tower_recipe!r} makes one in "
-                f"{tower_recipe.run}/model: python train/tower.py --recipe {recipe.tower_recipe}"
-            )
-        if distribution.is_main():
-            print(
-                f"there is no tower in {recipe.model.tower} yet: training it first "
-                f"(recipe {recipe.tower_recipe})",
-                flush=True,
-            )
-        if not train_tower(tower_recipe, resume=True):
+    if recipe.start is None:
+        if not _has_tower(recipe.model.tower, recipe.tower_recipe):
+            return False
+        if not _has_words(recipe.model.llm.start, recipe.words_recipe):
             return False
     accelerator = distribution.build_accelerator(recipe)
     torch.manual_seed(recipe.seed)
@@ -151,13 +203,17 @@ def _held_out(recipe: StageRecipe, processor: ChatSearcherProcessor) -> list[Any
 
     if not recipe.validation:
         return []
-    sources = {
-        name: dataclasses.replace(source, split="val")
-        for name, source in recipe.data.sources.items()
-    }
-    data = dataclasses.replace(recipe.data, sources=sources, workers=0)
+    data = dataclasses.replace(_on(recipe.data, "val"), workers=0)
     source = build_source(data, processor, 0, 1, recipe.seed)
     return [held_out_hook(_first(source, recipe.validation))]
+
+
+def _on(data: DataConfig, split: SplitName) -> DataConfig:
+    """The same sources, of another split."""
+    sources = {
+        name: dataclasses.replace(source, split=split) for name, source in data.sources.items()
+    }
+    return dataclasses.replace(data, sources=sources)
 
 
 def _first(source: Any, count: int) -> list[Any]:
@@ -178,6 +234,39 @@ def check_data(recipe: StageRecipe) -> None:
                 f"as docs/data.md says, or give --data.sources.{name}.path (the sets of real "
                 "pictures: CHATSEARCHER_IMAGES names their folder)"
             )
+
+
+def _has_tower(tower: str, name: str | None) -> bool:
+    """Whether the tower is there, after it was trained where a recipe makes it."""
+    if name is None or _has_model(Path(tower)):
+        return True
+    recipe: TowerRecipe = TOWERS[name]
+    if Path(tower) != Path(recipe.run) / "model":
+        raise FileNotFoundError(
+            f"no tower in {tower}; recipe {name!r} makes one in {recipe.run}/model: "
+            f"python train/tower.py --recipe {name}"
+        )
+    _say(f"there is no tower in {tower} yet: training it first (recipe {name})")
+    return train_tower(recipe, resume=True)
+
+
+def _has_words(start: str | None, name: str | None) -> bool:
+    """The same for a language model's first weights."""
+    if name is None or start is None or _has_model(Path(start)):
+        return True
+    recipe: WordsRecipe = WORDS[name]
+    if Path(start) != Path(recipe.run) / "model":
+        raise FileNotFoundError(
+            f"no language model in {start}; recipe {name!r} makes one in {recipe.run}/model: "
+            f"python train/words.py --recipe {name}"
+        )
+    _say(f"there is no language model in {start} yet: training it first (recipe {name})")
+    return train_words(recipe, resume=True)
+
+
+def _say(text: str) -> None:
+    if distribution.is_main():
+        print(text, flush=True)
 
 
 def _dtype(recipe: StageRecipe) -> torch.dtype:

@@ -17,7 +17,7 @@ HARD_TO_SEE: Mix = {
 # Language models learn last what stands on which side, and which thing is meant. A "side" is the
 # opposite place (two things change sides), a "texture" a pattern for another that is not plain.
 HARD_TO_SAY: Mix = {
-    "side": 6, "texture": 5, "kind": 4, "count": 2, "colour": 2, "size": 2, "place": 1,
+    "side": 5, "texture": 4, "kind": 5, "colour": 3, "count": 2, "size": 2, "place": 1,
     "pattern": 1, "setting": 1, "time": 1,
 }  # fmt: skip
 

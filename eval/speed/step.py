@@ -51,7 +51,8 @@ def new_nano(folder: Path) -> tuple[Stage1Recipe, ChatSearcherModel, ChatSearche
     save_clip(folder / "tower", build_clip(config).state_dict(), config, tokenizer)
     tokenizer.save_pretrained(folder / "tokenizer")
     places = {"tower": str(folder / "tower"), "tokenizer": str(folder / "tokenizer")}
-    recipe = replace(recipe, model=replace(recipe.model, **places), log=QUIET)
+    untaught = replace(recipe.model.llm, start=None)
+    recipe = replace(recipe, model=replace(recipe.model, llm=untaught, **places), log=QUIET)
     model, processor = build.build_model(recipe.model)
     return recipe, model, processor
 

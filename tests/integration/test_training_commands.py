@@ -16,6 +16,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from chatsearcher.training import main
 
@@ -33,7 +34,7 @@ MODEL = shlex.split("""--model.llm.hidden-size 32 --model.llm.layers 1 --model.l
 --model.llm.intermediate-size 48 --model.qformer.hidden-size 16 --model.qformer.layers 1
 --model.qformer.heads 2 --model.qformer.intermediate-size 24 --model.query-tokens 2
 --model.embedding-dim 12 --model.queue-size 16 --model.momentum 0.5 --data.image-size 32
---data.length 640""")
+--data.length 640 --model.llm.start None""")
 
 
 def losses(run: Path) -> dict[int, float]:
@@ -149,6 +150,22 @@ FURTHER = {
     "vicuna-7b-llava665k": shlex.split("""--engine.deepspeed off --engine.precision fp32
     --data.sources.llava.kind world-questions --data.sources.llava.path None --data.batch 8"""),
 }
+
+
+def test_stage_1_begins_with_the_words_of_the_tower(folder):
+    words = folder / "words"
+    sizes = ["--llm.hidden-size", "32", "--llm.layers", "2", "--llm.heads", "2"]
+    sizes += ["--llm.intermediate-size", "48"]
+    parts = ["--tower", str(folder / "tower" / "model"), "--data.length", "64", *sizes]
+    parts += ["--tokenizer", str(folder / "tower" / "tokenizer"), *SMALL]
+    with threads_restored():
+        main.words(["--run", str(words), "--optimiser.steps", "3", *parts])
+        start = ["--model.llm.start", str(words / "model"), "--model.llm.layers", "2"]
+        main.stage1([*stage1(folder, "after-words", 1), *start, "--optimiser.learning-rate", "0"])
+    taught = load_file(words / "model" / "model.safetensors")
+    begun = load_file(folder / "after-words" / "model" / "model.safetensors")
+    for name, value in taught.items():
+        assert torch.equal(begun[f"llm.{name}"], value), name
 
 
 def test_a_checkpoint_exports_the_same_model_as_the_finished_run(undisturbed, tmp_path):

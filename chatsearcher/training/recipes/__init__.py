@@ -1,7 +1,7 @@
 """Named recipes: every setting of a training, typed, in Python.
 
 A recipe name stands for one entry in each of the tables it has a training for: ``nano`` is a
-stage 1 and a stage 2, ``nano-tower`` a tower.
+stage 1 and a stage 2, ``nano-tower`` a tower, ``nano-words`` a language model's first training.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ TOWERS = Registry(
         "nano-real-tower": f"{_REAL}:TOWER",
     },
 )
+WORDS = Registry("words recipe", {"nano-words": f"{_NANO}:WORDS"})
 STAGE1 = Registry(
     "stage 1 recipe",
     {

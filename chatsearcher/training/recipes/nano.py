@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chatsearcher.data.records import ContrastiveConfig, DataConfig, SourceConfig
-from chatsearcher.training.build import LanguageModelSettings, ModelSettings
-from chatsearcher.training.recipes.types import Stage1Recipe, Stage2Recipe, TowerRecipe
+from chatsearcher.training.build import ModelSettings
+from chatsearcher.training.new_llama import LanguageModelSettings
+from chatsearcher.training.recipes.types import (
+    Stage1Recipe,
+    Stage2Recipe,
+    TowerRecipe,
+    WordsRecipe,
+)
 from chatsearcher.training.settings import LogSettings, OptimiserSettings
 
 # Groups of look-alikes beside multiple choice: sentences alone teach what is easiest to see and
@@ -21,26 +27,49 @@ TOWER = TowerRecipe(
     data=ContrastiveConfig(batch=128, group=4, workers=1, prefetch=8),
 )
 
+LANGUAGE_MODEL = LanguageModelSettings(initialiser="local")
+# 36,000 captions of the tower's own words in place of a public model's pre-training.
+WORDS = WordsRecipe(
+    run="runs/nano/words",
+    tower="runs/nano/tower/model",
+    tokenizer="runs/nano/tower/tokenizer",
+    tower_recipe="nano-tower",
+    llm=LANGUAGE_MODEL,
+    optimiser=OptimiserSettings(
+        steps=1800, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98), weight_decay=0.05
+    ),
+    log=LogSettings(every=20, save_every=200, evaluate_every=200),
+    data=DataConfig(
+        sources={"look-alikes": SourceConfig("world-look-alikes", 24)},
+        length=64,
+        workers=1,
+        prefetch=8,
+    ),
+)
+
 # Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.
-# Look-alikes make the queue's negatives hard: random pictures are told apart too easily. It takes
-# some 100,000 of them until what is said is bound to the thing it is said of.
+# Look-alikes make the queue's negatives hard: random pictures are told apart too easily. Small
+# batches, for what counts is how often the model is corrected.
 STAGE1 = Stage1Recipe(
     run="runs/nano/stage1",
     tower_recipe="nano-tower",
+    words_recipe="nano-words",
     model=ModelSettings(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
-        llm=LanguageModelSettings(initialiser="width"),
+        llm=replace(LANGUAGE_MODEL, start="runs/nano/words/model"),
         retrieval_weight=4.0,
         temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
     ),
-    optimiser=OptimiserSettings(steps=2200, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(
+        steps=800, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), key_rate=0.2
+    ),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
-            "pairs": SourceConfig("world-pairs", 12),
-            "look-alikes": SourceConfig("world-look-alikes", 56),
-            "documents": SourceConfig("world-documents", 4),
+            "pairs": SourceConfig("world-pairs", 3),
+            "look-alikes": SourceConfig("world-look-alikes", 16),
+            "documents": SourceConfig("world-documents", 1),
         },
         length=320,
         workers=1,
@@ -51,12 +80,15 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=1600, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(
+        steps=2400, learning_rate=7e-4, warmup=100, betas=(0.9, 0.98), key_rate=0.2
+    ),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
-            "conversations": SourceConfig("world-conversations", 12),
-            "searches": SourceConfig("world-searches", 16),
+            "conversations": SourceConfig("world-conversations", 4),
+            "searches": SourceConfig("world-searches", 8),
+            "requests": SourceConfig("world-requests", 8),
         },
         length=320,  # short rows are cheaper; one conversation in a thousand is longer
         workers=1,

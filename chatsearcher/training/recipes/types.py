@@ -1,4 +1,4 @@
-"""The two kinds of recipe: a tower's, and a stage's of the ChatSearcher training."""
+"""The kinds of recipe: a tower's, a language model's first words, and a stage's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from chatsearcher.data.records import ContrastiveConfig, DataConfig
 from chatsearcher.training.build import ModelSettings
+from chatsearcher.training.new_llama import LanguageModelSettings
 from chatsearcher.training.settings import RunSettings
 from chatsearcher.training.tokenizer import TokenizerSettings
 from chatsearcher.training.tower import TowerSettings
+from chatsearcher.training.words import WordsSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,29 @@ class TowerRecipe(RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WordsRecipe(RunSettings):
+    """A language model that learns its tower's words (``training.words``).
+
+    Attributes:
+        run: the run's folder; the language model is saved in its ``model/``.
+        tower: the ``model/`` folder of the tower.
+        tokenizer: the tower's and the language model's.
+        tower_recipe: a tower recipe that is trained first where its run is missing.
+        data: sources of texts; ``length`` is in tokens.
+        validation: held-out batches for the evaluation hook.
+    """
+
+    run: str
+    tower: str
+    tokenizer: str
+    data: DataConfig
+    tower_recipe: str | None = None
+    llm: LanguageModelSettings = field(default_factory=LanguageModelSettings)
+    words: WordsSettings = field(default_factory=WordsSettings)
+    validation: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageRecipe(RunSettings):
     """What both stages have.
 
@@ -67,11 +92,14 @@ class Stage1Recipe(StageRecipe):
     Attributes:
         model: how the new model is put together.
         tower_recipe: a tower recipe that is trained first where its run is missing (nano).
+        words_recipe: likewise, what makes the language model's first weights
+            (``model.llm.start``).
         start: the folder of a finished run whose model this one goes on from, instead of a new one.
     """
 
     model: ModelSettings
     tower_recipe: str | None = None
+    words_recipe: str | None = None
     start: str | None = None
 
 

@@ -10,12 +10,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from chatsearcher.model.tokenizer import nano_tokenizer
 from chatsearcher.training.build import (
-    LanguageModelSettings,
     ModelSettings,
     QFormerSettings,
     build_model,
     load_run,
 )
+from chatsearcher.training.new_llama import LanguageModelSettings
 from chatsearcher.training.tower import TowerSettings, build_clip, save_clip
 
 
@@ -107,20 +107,3 @@ def test_what_is_missing_is_named(settings, tmp_path):
         build_model(replace(settings, tokenizer=str(tmp_path)))
     with pytest.raises(FileNotFoundError, match="train stage 1 first"):
         load_run(tmp_path)
-
-
-def test_layers_are_drawn_by_width_where_asked(settings):
-    narrow = LanguageModelSettings(hidden_size=64, layers=2, heads=2, initialiser="width")
-    model, _ = build_model(replace(settings, llm=narrow))
-    layer = model.llm.model.layers[0]
-    for weight, wanted in (
-        (layer.self_attn.q_proj.weight, 64**-0.5),
-        (layer.mlp.gate_proj.weight, 64**-0.5),
-        (layer.mlp.down_proj.weight, (64 * 4) ** -0.5),
-        (model.llm.get_input_embeddings().weight, 0.02),
-    ):
-        assert weight.std().item() == pytest.approx(wanted, rel=0.1)
-    model, _ = build_model(replace(settings, llm=replace(narrow, initialiser="llama")))
-    assert model.llm.model.layers[0].mlp.gate_proj.weight.std().item() == pytest.approx(
-        0.02, rel=0.1
-    )
