@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors.torch import load_file
@@ -140,27 +140,27 @@ def begin_local(llm: PreTrainedModel) -> None:
         ValueError: the model has no biases in its attention; give its config
             ``attention_bias=True``.
     """
-    config = llm.config
+    config: Any = llm.config
     if not getattr(config, "attention_bias", False):
         raise ValueError(
             f"{type(llm).__name__} has attention_bias=False; expected True: heads begin local by "
             "the biases of their queries and keys"
         )
+    size, heads = int(config.head_dim), int(config.num_key_value_heads)
+    base = float(config.rope_parameters["rope_theta"])
+    biases = [_biases(size, base, *LOCAL_HEADS[head % len(LOCAL_HEADS)]) for head in range(heads)]
+    shared = int(config.num_attention_heads) // heads  # by so many heads of queries
+    queries = torch.cat([query for query, _ in biases for _ in range(shared)])
+    keys = torch.cat([key for _, key in biases])
     for layer in decoder_layers(llm):
-        queries, keys = layer.self_attn.q_proj.bias, layer.self_attn.k_proj.bias
-        for heads, side in ((config.num_attention_heads, 0), (config.num_key_value_heads, 1)):
-            rows = [
-                _biases(config, *LOCAL_HEADS[head % len(LOCAL_HEADS)])[side]
-                for head in range(heads)
-            ]
-            (queries, keys)[side].copy_(torch.cat(rows))
+        attention: Any = layer.self_attn
+        attention.q_proj.bias.copy_(queries)
+        attention.k_proj.bias.copy_(keys)
 
 
-def _biases(config: LlamaConfig, strength: float, distance: int) -> tuple[Tensor, Tensor]:
-    """(query's, key's) biases of one head, each [head_dim]: they score highest at a distance."""
-    size = config.head_dim
-    base = config.rope_parameters["rope_theta"]
-    frequencies = base ** -(torch.arange(0, size, 2).float() / size)
+def _biases(size: int, base: float, strength: float, distance: int) -> tuple[Tensor, Tensor]:
+    """(query's, key's) biases of one head, each [size]: they score highest at a distance."""
+    frequencies = torch.tensor(base) ** -(torch.arange(0, size, 2).float() / size)
     amplitude = (strength * 64 / size) ** 0.5
     angles = frequencies * distance
     query = torch.cat([torch.ones_like(angles), torch.zeros_like(angles)])

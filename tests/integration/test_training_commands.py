@@ -171,8 +171,9 @@ def test_stage_1_begins_with_the_words_of_the_tower(folder):
 def test_a_checkpoint_exports_the_same_model_as_the_finished_run(undisturbed, tmp_path):
     from chatsearcher.training.export import export_run
 
-    export_run(undisturbed, tmp_path / "finished", torch.float32)
-    export_run(undisturbed, tmp_path / "checkpoint", torch.float32, checkpoint=True)
+    run = undisturbed / "stage1"
+    export_run(run, tmp_path / "finished", torch.float32)
+    export_run(run, tmp_path / "checkpoint", torch.float32, checkpoint=True)
     finished = load_file(tmp_path / "finished" / "model.safetensors")
     checkpoint = load_file(tmp_path / "checkpoint" / "model.safetensors")
     assert finished.keys() == checkpoint.keys()

@@ -106,13 +106,13 @@ QUESTIONS = replace(
     data=replace(STAGE2.data, sources={"questions": SourceConfig("world-questions", 32)}),
 )
 
-# For comparisons: at most 15 minutes a run on two cores, with the tower and tokenizer of nano.
+# For comparisons: at most 15 minutes a run on two cores, with nano's tower, tokenizer and words.
 SHORT_STAGE1 = replace(
-    STAGE1, run="runs/nano-short/stage1", optimiser=replace(STAGE1.optimiser, steps=150)
+    STAGE1, run="runs/nano-short/stage1", optimiser=replace(STAGE1.optimiser, steps=400)
 )
 SHORT_STAGE2 = replace(
     STAGE2,
     run="runs/nano-short/stage2",
     start="runs/nano-short/stage1",
-    optimiser=replace(STAGE2.optimiser, steps=300),
+    optimiser=replace(STAGE2.optimiser, steps=400),
 )
