@@ -126,14 +126,14 @@ def _config(
 ) -> ChatSearcherConfig:
     from chatsearcher.model import ChatSearcherConfig
     from chatsearcher.model.tokenizer import add_image_tokens
-    from chatsearcher.training.new_llama import llama_config
+    from chatsearcher.training.new_llama import llama_config, special_tokens
 
     add_image_tokens(tokenizer)
     ids: Any = tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<image>"])
     start, end, image = ids
     model_cfg = {k: v for k, v in about["model_cfg"].items() if k != "text_cfg"}
     return ChatSearcherConfig(
-        llm_config=llama_config(settings.llm, tokenizer),
+        llm_config=llama_config(settings.llm, len(tokenizer), **special_tokens(tokenizer)),
         tower_config=model_cfg,
         image_size=model_cfg["vision_cfg"]["image_size"],
         image_mean=about["preprocess_cfg"]["mean"],

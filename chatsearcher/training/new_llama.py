@@ -47,13 +47,17 @@ class LanguageModelSettings:
 
 
 def llama_config(
-    settings: LanguageModelSettings, tokenizer: PreTrainedTokenizerBase
+    settings: LanguageModelSettings, vocabulary: int, **tokens: int | None
 ) -> LlamaConfig:
-    """The configuration of a new LLaMA for that vocabulary."""
+    """The configuration of a new LLaMA of that many words.
+
+    Args:
+        tokens: the ids of special tokens, as ``LlamaConfig`` names them.
+    """
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary,
         hidden_size=settings.hidden_size,
         intermediate_size=settings.intermediate_size,
         num_hidden_layers=settings.layers,
@@ -61,10 +65,14 @@ def llama_config(
         max_position_embeddings=settings.context,
         tie_word_embeddings=settings.tie_embeddings,
         attention_bias=settings.initialiser == "local",
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        **tokens,  # type: ignore[arg-type]
     )
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """The ids of a tokenizer's special tokens, as a model's configuration names them."""
+    ids: Any = (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return dict(zip(("pad_token_id", "bos_token_id", "eos_token_id"), ids, strict=True))
 
 
 def new_llama(
@@ -73,7 +81,7 @@ def new_llama(
     """A new LLaMA for that vocabulary; random numbers come from torch's global generator."""
     from transformers import LlamaForCausalLM
 
-    llm = LlamaForCausalLM(llama_config(settings, tokenizer))
+    llm = LlamaForCausalLM(llama_config(settings, len(tokenizer), **special_tokens(tokenizer)))
     first_weights(llm, settings)
     return llm
 

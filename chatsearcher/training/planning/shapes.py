@@ -160,17 +160,9 @@ def _size(module: nn.Module) -> int:
 def _language_config(settings: ModelSettings, vocabulary: int | None) -> PreTrainedConfig:
     given = settings.llm
     if given.pretrained is None:
-        from transformers import LlamaConfig
+        from chatsearcher.training.new_llama import llama_config
 
-        return LlamaConfig(
-            vocab_size=(vocabulary or 32_000) + NEW_TOKENS,
-            hidden_size=given.hidden_size,
-            intermediate_size=given.intermediate_size,
-            num_hidden_layers=given.layers,
-            num_attention_heads=given.heads,
-            max_position_embeddings=given.context,
-            tie_word_embeddings=given.tie_embeddings,
-        )
+        return llama_config(given, (vocabulary or 32_000) + NEW_TOKENS)
     if given.pretrained in KNOWN_LANGUAGE_MODELS:
         values = dict(KNOWN_LANGUAGE_MODELS[given.pretrained])
         config: Any = AutoConfig.for_model(values.pop("model_type"), **values)
