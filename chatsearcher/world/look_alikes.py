@@ -20,6 +20,12 @@ HARD_TO_SAY: Mix = {
     "side": 5, "texture": 4, "kind": 5, "colour": 3, "count": 2, "size": 2, "place": 1,
     "pattern": 1, "setting": 1, "time": 1,
 }  # fmt: skip
+# What is asked for in dialogues: about what look-alikes of the test sets differ in, those a little
+# more often that are told apart last.
+HARD_TO_FIND: Mix = {
+    "kind": 5, "count": 5, "colour": 4, "texture": 3, "side": 3, "size": 3, "pattern": 2,
+    "setting": 2, "place": 1, "time": 1,
+}  # fmt: skip
 
 
 def around(split: Split, rng: random.Random, count: int, mix: Mix = HARD_TO_SEE) -> list[Scene]:

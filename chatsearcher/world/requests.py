@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from chatsearcher.dialogue import Dialogue
 from chatsearcher.world.edits import choose_edits, say_edits
-from chatsearcher.world.look_alikes import mixtures
+from chatsearcher.world.look_alikes import HARD_TO_FIND, mixtures
 from chatsearcher.world.references import Show, instruction, request
 from chatsearcher.world.scene import Edit, Scene, Split
 
@@ -35,8 +35,8 @@ def plan(split: Split, rng: random.Random, changes: int) -> tuple[Round, ...]:
         if number and rng.random() < 0.55 and (changed := _changed(rounds[-1].family, split, rng)):
             rounds.append(changed)
             continue
-        family = tuple(mixtures(split, rng, changes))
-        rounds.append(Round("description" if rng.random() < 0.7 else "own picture", family))
+        family = tuple(mixtures(split, rng, changes, HARD_TO_FIND))
+        rounds.append(Round("description" if rng.random() < 0.55 else "own picture", family))
     return tuple(rounds)
 
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeVar
 from chatsearcher.dialogue import Dialogue, Image, Text
 from chatsearcher.world.captions import caption
 from chatsearcher.world.dialogues import conversation, search
-from chatsearcher.world.look_alikes import around, mixtures
+from chatsearcher.world.look_alikes import HARD_TO_FIND, around, mixtures
 from chatsearcher.world.pictures import picture_id
 from chatsearcher.world.requests import Round, follow, plan
 from chatsearcher.world.scene import Scene, Split, sample_scene
@@ -118,8 +118,7 @@ def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
     """
     index = start
     while True:
-        rng = item_rng("look-alikes", split, seed, index // FAMILY)
-        target = mixtures(split, rng, CHANGES)[index % FAMILY]
+        target = _family(split, seed, index // FAMILY)[index % FAMILY]
         rng = item_rng("search", split, seed, index)
         yield (
             f"search/{split}/{seed}/{index}",
@@ -140,6 +139,11 @@ def requests(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
         dialogue = follow(_plan(split, seed, run), member, split, rng, partial(picture, rng=rng))
         yield f"request/{split}/{seed}/{index}", dialogue
         index += 1
+
+
+@lru_cache(maxsize=8)
+def _family(split: Split, seed: int, run: int) -> list[Scene]:
+    return mixtures(split, item_rng("look-alikes", split, seed, run), CHANGES, HARD_TO_FIND)
 
 
 @lru_cache(maxsize=8)

@@ -62,14 +62,14 @@ STAGE1 = Stage1Recipe(
         temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
     ),
     optimiser=OptimiserSettings(
-        steps=800, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), key_rate=0.2
+        steps=1200, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), key_rate=0.2
     ),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
-            "pairs": SourceConfig("world-pairs", 3),
+            "pairs": SourceConfig("world-pairs", 12),
             "look-alikes": SourceConfig("world-look-alikes", 16),
-            "documents": SourceConfig("world-documents", 1),
+            "documents": SourceConfig("world-documents", 2),
         },
         length=320,
         workers=1,
@@ -80,15 +80,14 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(
-        steps=2400, learning_rate=7e-4, warmup=100, betas=(0.9, 0.98), key_rate=0.2
-    ),
+    optimiser=OptimiserSettings(steps=3400, learning_rate=7e-4, warmup=100, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
-            "conversations": SourceConfig("world-conversations", 4),
+            "conversations": SourceConfig("world-conversations", 3),
             "searches": SourceConfig("world-searches", 8),
             "requests": SourceConfig("world-requests", 8),
+            "questions": SourceConfig("world-questions", 3),
         },
         length=320,  # short rows are cheaper; one conversation in a thousand is longer
         workers=1,
