@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from chatsearcher.registry import Registry
 from chatsearcher.training import build, distribution, efficiency, export, provenance
 from chatsearcher.training.loop import Outcome, train
 from chatsearcher.training.new_llama import new_llama
@@ -238,30 +240,37 @@ def check_data(recipe: StageRecipe) -> None:
 
 def _has_tower(tower: str, name: str | None) -> bool:
     """Whether the tower is there, after it was trained where a recipe makes it."""
-    if name is None or _has_model(Path(tower)):
-        return True
-    recipe: TowerRecipe = TOWERS[name]
-    if Path(tower) != Path(recipe.run) / "model":
-        raise FileNotFoundError(
-            f"no tower in {tower}; recipe {name!r} makes one in {recipe.run}/model: "
-            f"python train/tower.py --recipe {name}"
-        )
-    _say(f"there is no tower in {tower} yet: training it first (recipe {name})")
-    return train_tower(recipe, resume=True)
+    return _is_made(tower, name, "tower", TOWERS, train_tower)
 
 
 def _has_words(start: str | None, name: str | None) -> bool:
     """The same for a language model's first weights."""
-    if name is None or start is None or _has_model(Path(start)):
+    return start is None or _is_made(start, name, "language model", WORDS, train_words)
+
+
+def _is_made(
+    folder: str,
+    name: str | None,
+    what: str,
+    recipes: Registry,
+    make: Callable[[Any, bool], bool],
+) -> bool:
+    """Whether a part is in its folder; the named recipe makes it there, where it is that recipe's.
+
+    Raises:
+        FileNotFoundError: it is not there, and the recipe makes it elsewhere.
+    """
+    if name is None or any(Path(folder).glob("*.safetensors")):
         return True
-    recipe: WordsRecipe = WORDS[name]
-    if Path(start) != Path(recipe.run) / "model":
+    recipe = recipes[name]
+    if Path(folder) != Path(recipe.run) / "model":
+        script = make.__name__.removeprefix("train_")
         raise FileNotFoundError(
-            f"no language model in {start}; recipe {name!r} makes one in {recipe.run}/model: "
-            f"python train/words.py --recipe {name}"
+            f"no {what} in {folder}; recipe {name!r} makes one in {recipe.run}/model: "
+            f"python train/{script}.py --recipe {name}"
         )
-    _say(f"there is no language model in {start} yet: training it first (recipe {name})")
-    return train_words(recipe, resume=True)
+    _say(f"there is no {what} in {folder} yet: training it first (recipe {name})")
+    return make(recipe, True)
 
 
 def _say(text: str) -> None:
@@ -272,10 +281,6 @@ def _say(text: str) -> None:
 def _dtype(recipe: StageRecipe) -> torch.dtype:
     """bfloat16 weights where DeepSpeed keeps the float32 masters."""
     return torch.bfloat16 if recipe.engine.precision == "bf16" else torch.float32
-
-
-def _has_model(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors"))
 
 
 def _draft(run_dir: Path) -> Path:

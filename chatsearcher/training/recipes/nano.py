@@ -80,7 +80,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=3400, learning_rate=7e-4, warmup=100, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=4000, learning_rate=7e-4, warmup=100, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
