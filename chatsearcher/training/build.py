@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QFormerSettings:
-    """A new Q-former (``Blip2QFormerModel``); where ``pretrained`` names one, its sizes count."""
+    """A new Q-former (``Blip2QFormerModel``); where ``pretrained`` names one, its sizes count.
+
+    Attributes:
+        initialiser: "bert" draws all weights with a standard deviation of 0.02, "width" by
+            :func:`chatsearcher.training.new_connector.draw_by_width`, for narrow ones.
+    """
 
     pretrained: str | None = None
     hidden_size: int = 256
@@ -30,6 +35,7 @@ class QFormerSettings:
     intermediate_size: int = 512
     cross_attention_every: int = 1
     dropout: float = 0.0
+    initialiser: Literal["bert", "width"] = "bert"
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ def _build(
     if settings.llm.pretrained or settings.qformer.pretrained or not _is_folder(settings.tower):
         return _from_public_parts(settings, dtype)
     from chatsearcher.model import ChatSearcherModel
+    from chatsearcher.training.new_connector import draw_by_width
     from chatsearcher.training.new_llama import first_weights
 
     tower = Path(settings.tower)
@@ -102,6 +109,8 @@ def _build(
     config = _config(settings, about, tokenizer)
     model = ChatSearcherModel(config)
     first_weights(model.llm, settings.llm)
+    if settings.qformer.initialiser == "width":
+        draw_by_width(model.connector)
     weights = load_file(tower / "open_clip_model.safetensors")
     visual = {k.removeprefix("visual."): v for k, v in weights.items() if k.startswith("visual.")}
     model.tower.visual.load_state_dict(visual)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chatsearcher.data.records import ContrastiveConfig, DataConfig, SourceConfig
-from chatsearcher.training.build import ModelSettings
+from chatsearcher.training.build import ModelSettings, QFormerSettings
 from chatsearcher.training.new_llama import LanguageModelSettings
 from chatsearcher.training.recipes.types import (
     Stage1Recipe,
@@ -47,9 +47,10 @@ WORDS = WordsRecipe(
     ),
 )
 
-# Words outnumber pictures by far; the weight keeps the retrieval half of equation 1 in the balance.
-# Look-alikes make the queue's negatives hard: random pictures are told apart too easily. Small
-# batches, for what counts is how often the model is corrected.
+# Half of the pairs have their picture first: from them the words learn to read pictures, before
+# stage 2 needs it. Words outnumber pictures by far; the weight keeps the retrieval half of equation
+# 1 in the balance. Look-alikes make the queue's negatives hard: random pictures are told apart too
+# easily. Small batches, for what counts is how often the model is corrected.
 STAGE1 = Stage1Recipe(
     run="runs/nano/stage1",
     tower_recipe="nano-tower",
@@ -58,16 +59,17 @@ STAGE1 = Stage1Recipe(
         tower="runs/nano/tower/model",
         tokenizer="runs/nano/tower/tokenizer",
         llm=replace(LANGUAGE_MODEL, start="runs/nano/words/model"),
+        qformer=QFormerSettings(initialiser="width"),
         retrieval_weight=4.0,
         temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
     ),
     optimiser=OptimiserSettings(
-        steps=1200, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), key_rate=0.2
+        steps=1500, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), key_rate=0.2
     ),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
-            "pairs": SourceConfig("world-pairs", 12),
+            "pairs": SourceConfig("world-pairs", 24),
             "look-alikes": SourceConfig("world-look-alikes", 16),
             "documents": SourceConfig("world-documents", 2),
         },
@@ -80,7 +82,7 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=4000, learning_rate=7e-4, warmup=100, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=3800, learning_rate=7e-4, warmup=200, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
