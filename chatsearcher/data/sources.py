@@ -16,6 +16,7 @@ SOURCES = Registry(
     "data source",
     {
         "world-pairs": "chatsearcher.data.world:WorldPairs",
+        "world-captions": "chatsearcher.data.world:WorldCaptions",
         "world-look-alikes": "chatsearcher.data.world:WorldLookAlikes",
         "world-requests": "chatsearcher.data.world:WorldRequests",
         "world-searches": "chatsearcher.data.world:WorldSearches",

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from chatsearcher.data.records import Record, Remark, SourceConfig
 from chatsearcher.dialogue import Dialogue, Image, Part, Text
 from chatsearcher.world import pictures, streams
+from chatsearcher.world.captions import caption
 from chatsearcher.world.questions import ask
 from chatsearcher.world.scene import Split, sample_scene
 
@@ -27,6 +28,17 @@ class WorldPairs(_World):
     def item(self, index: int) -> Record:
         key, parts = next(streams.pairs(self.split, self.seed, index))
         return Record(key, either_first(tuple(parts), key), self.load)
+
+
+class WorldCaptions(_World):
+    """A picture, then its caption."""
+
+    def item(self, index: int) -> Record:
+        rng = streams.item_rng("captions", self.split, self.seed, index)
+        scene = sample_scene(rng, self.split)
+        shown = streams.picture(scene, rng)
+        said = caption(scene, rng, complete=1.0)
+        return Record(f"captions/{self.split}/{self.seed}/{index}", (shown, Text(said)), self.load)
 
 
 class WorldLookAlikes(_World):

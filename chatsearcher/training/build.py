@@ -55,10 +55,13 @@ class ModelSettings:
     Attributes:
         tower: a folder in open_clip's layout, or TOWER/WEIGHTS: ``ViT-L-14-quickgelu/openai``.
         tokenizer: a folder or a name; None: the language model's own.
+        start: the ``model/`` folder of a finished stage of the same build, whose connector and
+            language model it begins with; the retrieval head and the queue are new.
     """
 
     tower: str
     tokenizer: str | None = None
+    start: str | None = None
     tower_layer: int | None = None
     tower_class_token: bool = False
     llm: LanguageModelSettings = field(default_factory=LanguageModelSettings)
@@ -108,14 +111,39 @@ def _build(
     tokenizer = load_tokenizer(settings.tokenizer or settings.tower)
     config = _config(settings, about, tokenizer)
     model = ChatSearcherModel(config)
-    first_weights(model.llm, settings.llm)
-    if settings.qformer.initialiser == "width":
-        draw_by_width(model.connector)
+    if settings.start is not None:
+        _take_parts(model, Path(settings.start))
+    else:
+        first_weights(model.llm, settings.llm)
+        if settings.qformer.initialiser == "width":
+            draw_by_width(model.connector)
     weights = load_file(tower / "open_clip_model.safetensors")
     visual = {k.removeprefix("visual."): v for k, v in weights.items() if k.startswith("visual.")}
     model.tower.visual.load_state_dict(visual)
     model.reset_momentum()
     return model, _processor(config, tokenizer)
+
+
+def _take_parts(model: ChatSearcherModel, folder: Path) -> None:
+    """Connector and language model of a finished stage.
+
+    Raises:
+        FileNotFoundError: there is none in the folder.
+        ValueError: it is of another build.
+    """
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"no finished model in {folder}; python train/stage1.py --recipe nano-reading makes "
+            "nano's, and --model.start None begins without"
+        )
+    from chatsearcher.model import ChatSearcherModel
+
+    other = ChatSearcherModel.from_pretrained(folder)
+    for name in ("connector", "llm"):
+        try:
+            getattr(model, name).load_state_dict(getattr(other, name).state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"the {name} in {folder} is of another build: {error}") from error
 
 
 def _is_folder(tower: str) -> bool:

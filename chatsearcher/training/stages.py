@@ -16,7 +16,7 @@ from chatsearcher.training import build, distribution, efficiency, export, prove
 from chatsearcher.training.loop import Outcome, train
 from chatsearcher.training.new_llama import new_llama
 from chatsearcher.training.objectives import ChatSearcherObjective, held_out_hook
-from chatsearcher.training.recipes import TOWERS, WORDS
+from chatsearcher.training.recipes import STAGE1, TOWERS, WORDS
 from chatsearcher.training.recipes.types import (
     Stage1Recipe,
     Stage2Recipe,
@@ -141,6 +141,8 @@ def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
             return False
         if not _has_words(recipe.model.llm.start, recipe.words_recipe):
             return False
+        if not _has_reading(recipe.model.start, recipe.reading_recipe):
+            return False
     accelerator = distribution.build_accelerator(recipe)
     torch.manual_seed(recipe.seed)
     if recipe.start is not None:
@@ -246,6 +248,11 @@ def _has_tower(tower: str, name: str | None) -> bool:
 def _has_words(start: str | None, name: str | None) -> bool:
     """The same for a language model's first weights."""
     return start is None or _is_made(start, name, "language model", WORDS, train_words)
+
+
+def _has_reading(start: str | None, name: str | None) -> bool:
+    """The same for the first weights of connector and language model."""
+    return start is None or _is_made(start, name, "model that reads", STAGE1, train_stage1)
 
 
 def _is_made(

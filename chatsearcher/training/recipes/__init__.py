@@ -1,7 +1,8 @@
 """Named recipes: every setting of a training, typed, in Python.
 
 A recipe name stands for one entry in each of the tables it has a training for: ``nano`` is a
-stage 1 and a stage 2, ``nano-tower`` a tower, ``nano-words`` a language model's first training.
+stage 1 and a stage 2, ``nano-tower`` a tower, ``nano-words`` a language model's first training,
+``nano-reading`` a first stage 1.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ STAGE1 = Registry(
     "stage 1 recipe",
     {
         "nano": f"{_NANO}:STAGE1",
+        "nano-reading": f"{_NANO}:READING",
         "nano-short": f"{_NANO}:SHORT_STAGE1",
         "nano-real": f"{_REAL}:STAGE1",
         "vicuna-7b": f"{_PAPER}:STAGE1",

@@ -94,12 +94,15 @@ class Stage1Recipe(StageRecipe):
         tower_recipe: a tower recipe that is trained first where its run is missing (nano).
         words_recipe: likewise, what makes the language model's first weights
             (``model.llm.start``).
+        reading_recipe: likewise, a stage 1 of captions that makes the first weights of connector
+            and language model (``model.start``).
         start: the folder of a finished run whose model this one goes on from, instead of a new one.
     """
 
     model: ModelSettings
     tower_recipe: str | None = None
     words_recipe: str | None = None
+    reading_recipe: str | None = None
     start: str | None = None
 
 
