@@ -37,9 +37,10 @@ types: .venv/.dev  ## mypy
 # Layers are compiled where a C++ compiler is at hand: about a third less time.
 COMPILE := $(if $(shell command -v g++),--engine.compile)
 
-train-nano: .venv/.dev  ## make nano anew: tower, words, two stages, export, calibration
+train-nano: .venv/.dev  ## make nano anew: tower, words, reading, two stages, export, calibration
 	$(BIN)/python train/tower.py
 	$(BIN)/python train/words.py
+	$(BIN)/python train/stage1.py --recipe nano-reading $(COMPILE)
 	$(BIN)/python train/stage1.py $(COMPILE)
 	$(BIN)/python train/stage2.py $(COMPILE)
 	$(BIN)/python train/export.py runs/nano/stage2 chatsearcher/checkpoints/nano

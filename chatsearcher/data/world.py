@@ -12,6 +12,8 @@ from chatsearcher.world.captions import caption
 from chatsearcher.world.questions import ask
 from chatsearcher.world.scene import Split, sample_scene
 
+DESCRIBE = ("Describe this picture.", "What does this picture show?", "What do you see?")
+
 
 class _World:
     remarks: tuple[Remark, ...] = ()
@@ -39,6 +41,17 @@ class WorldCaptions(_World):
         shown = streams.picture(scene, rng)
         said = caption(scene, rng, complete=1.0)
         return Record(f"captions/{self.split}/{self.seed}/{index}", (shown, Text(said)), self.load)
+
+
+class WorldDescriptions(_World):
+    """A user's picture, and the assistant's description of it."""
+
+    def item(self, index: int) -> Record:
+        rng = streams.item_rng("descriptions", self.split, self.seed, index)
+        scene = sample_scene(rng, self.split)
+        asked = Dialogue().user(streams.picture(scene, rng), rng.choice(DESCRIBE))
+        dialogue = asked.assistant(caption(scene, rng, complete=1.0))
+        return Record(f"descriptions/{self.split}/{self.seed}/{index}", dialogue, self.load)
 
 
 class WorldLookAlikes(_World):

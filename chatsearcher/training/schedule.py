@@ -22,21 +22,18 @@ def learning_rate(step: int, settings: OptimiserSettings) -> float:
     return settings.learning_rate * share
 
 
-KEYS = "key_projection.weight"
-
-
 def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
     """Fused AdamW over the trainable parameters; weight decay spares gains, biases and scalars.
 
-    Each group's ``share`` is its learning rate over the schedule's. A key projection with a rate of
-    0 stops being trainable.
+    Each group's ``share`` is its learning rate over the schedule's. A part with a rate of 0 stops
+    being trainable.
 
     Raises:
         ValueError: nothing is trainable.
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, weight in model.named_parameters():
-        share = settings.key_rate if name == KEYS else 1.0
+        share = _share(name, settings)
         weight.requires_grad_(weight.requires_grad and share > 0)
         if weight.requires_grad:
             # A vocabulary of which two rows are trained must not decay: the others have no
@@ -56,3 +53,9 @@ def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torc
         eps=settings.epsilon,
         fused=True,
     )
+
+
+def _share(name: str, settings: OptimiserSettings) -> float:
+    if name == "key_projection.weight":
+        return settings.key_rate
+    return settings.connector_rate if name.startswith("connector.") else 1.0

@@ -34,7 +34,7 @@ MODEL = shlex.split("""--model.llm.hidden-size 32 --model.llm.layers 1 --model.l
 --model.llm.intermediate-size 48 --model.qformer.hidden-size 16 --model.qformer.layers 1
 --model.qformer.heads 2 --model.qformer.intermediate-size 24 --model.query-tokens 2
 --model.embedding-dim 12 --model.queue-size 16 --model.momentum 0.5 --data.image-size 32
---data.length 640 --model.llm.start None""")
+--data.length 640 --model.llm.start None --model.start None""")
 
 
 def losses(run: Path) -> dict[int, float]:
@@ -166,6 +166,20 @@ def test_stage_1_begins_with_the_words_of_the_tower(folder):
     begun = load_file(folder / "after-words" / "model" / "model.safetensors")
     for name, value in taught.items():
         assert torch.equal(begun[f"llm.{name}"], value), name
+
+
+def test_stage_1_begins_with_a_reader_and_a_new_head(undisturbed):
+    run = undisturbed / "after-reading"
+    start = ["--model.start", str(undisturbed / "stage1" / "model"), "--seed", "3"]
+    with threads_restored():
+        main.stage1([*stage1(undisturbed, run.name, 1), *start, "--optimiser.learning-rate", "0"])
+    read = load_file(undisturbed / "stage1" / "model" / "model.safetensors")
+    begun = load_file(run / "model" / "model.safetensors")
+    for name, value in read.items():
+        if name.startswith(("connector.", "llm.")):
+            assert torch.equal(begun[name], value), name
+    for name in ("query_projection.weight", "key_projection.weight"):
+        assert not torch.equal(begun[name], read[name])
 
 
 def test_a_checkpoint_exports_the_same_model_as_the_finished_run(undisturbed, tmp_path):

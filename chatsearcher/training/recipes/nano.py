@@ -81,12 +81,18 @@ STAGE1 = Stage1Recipe(
     reading_recipe="nano-reading",
     model=replace(MODEL, start="runs/nano/reading/model"),
     optimiser=OptimiserSettings(
-        steps=800, learning_rate=1e-3, warmup=50, betas=(0.9, 0.98), key_rate=0.2
+        steps=800,
+        learning_rate=1e-3,
+        warmup=50,
+        betas=(0.9, 0.98),
+        key_rate=0.2,
+        connector_rate=0.1,
     ),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
-            "pairs": SourceConfig("world-pairs", 12),
+            "captions": SourceConfig("world-captions", 8),
+            "pairs": SourceConfig("world-pairs", 6),
             "look-alikes": SourceConfig("world-look-alikes", 16),
             "documents": SourceConfig("world-documents", 2),
         },
@@ -99,14 +105,17 @@ STAGE1 = Stage1Recipe(
 STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
-    optimiser=OptimiserSettings(steps=3800, learning_rate=7e-4, warmup=200, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(
+        steps=3200, learning_rate=7e-4, warmup=200, betas=(0.9, 0.98), connector_rate=0.1
+    ),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
             "conversations": SourceConfig("world-conversations", 3),
             "searches": SourceConfig("world-searches", 8),
             "requests": SourceConfig("world-requests", 8),
-            "questions": SourceConfig("world-questions", 3),
+            "questions": SourceConfig("world-questions", 2),
+            "descriptions": SourceConfig("world-descriptions", 4),
         },
         length=320,  # short rows are cheaper; one conversation in a thousand is longer
         workers=1,

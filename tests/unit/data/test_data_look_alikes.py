@@ -8,10 +8,11 @@ import pytest
 
 from chatsearcher.data import sources
 from chatsearcher.data.records import SourceConfig
-from chatsearcher.dialogue import Dialogue, Image
+from chatsearcher.dialogue import Dialogue, Image, Text
 from chatsearcher.world.pictures import parse
 from chatsearcher.world.scene import Scene
 from chatsearcher.world.streams import CHANGES, FAMILY
+from chatsearcher.world.writer import scene_in
 
 
 def changes(one: Scene, other: Scene) -> int:
@@ -33,6 +34,31 @@ def test_every_picture_of_a_family_has_look_alikes_in_it(run: int) -> None:
         assert sum(changes(scene, each) == 1 for each in scenes) == CHANGES
     assert len(set(scenes)) == FAMILY
     assert all(scene.split == "train" for scene in scenes)
+
+
+def test_captions_stand_behind_their_picture() -> None:
+    source = sources.build(SourceConfig("world-captions", 1), 3, 96)
+    for index in range(20):
+        content = source.item(index).content
+        assert not isinstance(content, Dialogue)
+        shown, said = content
+        assert isinstance(shown, Image)
+        assert isinstance(said, Text)
+        scene = parse(shown.id)[0]
+        assert scene.split == "train"
+        assert scene_in(said.text) == scene
+
+
+def test_descriptions_answer_with_what_the_users_picture_shows() -> None:
+    source = sources.build(SourceConfig("world-descriptions", 1), 3, 96)
+    for index in range(20):
+        dialogue = source.item(index).content
+        assert isinstance(dialogue, Dialogue)
+        asked, answered = dialogue.turns
+        assert (asked.role, answered.role) == ("user", "assistant")
+        (shown,) = asked.images
+        assert not answered.images
+        assert scene_in(answered.text) == parse(shown.id)[0]
 
 
 def test_neighbours_of_the_searches_lead_to_look_alikes() -> None:

@@ -73,6 +73,8 @@ def test_nano_reads_what_the_world_gives_and_stage_2_follows_stage_1():
         if first.tower_recipe:
             assert first.model.tower == f"{TOWERS[first.tower_recipe].run}/model"
             assert first.model.tokenizer == f"{TOWERS[first.tower_recipe].run}/tokenizer"
+        if first.reading_recipe:
+            assert first.model.start == f"{STAGE1[first.reading_recipe].run}/model"
 
 
 def test_vicuna_is_the_papers_table():

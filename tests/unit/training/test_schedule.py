@@ -58,6 +58,14 @@ def test_the_key_projection_has_its_own_share_of_the_learning_rate():
     assert shares[id(model.rest.weight)] == shares[id(model.rest.bias)] == 1.0
 
 
+def test_the_connector_can_have_a_rate_of_its_own():
+    model = torch.nn.ModuleDict({"connector": torch.nn.Linear(2, 2), "llm": torch.nn.Linear(2, 2)})
+    groups = build_optimiser(model, OptimiserSettings(connector_rate=0.1)).param_groups
+    shares = {id(weight): group["share"] for group in groups for weight in group["params"]}
+    assert {shares[id(weight)] for weight in model["connector"].parameters()} == {0.1}
+    assert {shares[id(weight)] for weight in model["llm"].parameters()} == {1.0}
+
+
 def test_a_key_rate_of_nought_leaves_the_key_projection_as_it_is():
     model = Keyed()
     (group,) = build_optimiser(model, OptimiserSettings(key_rate=0.0)).param_groups
