@@ -112,7 +112,7 @@ def test_connector_and_language_model_of_a_finished_stage(folder, settings, tmp_
             assert torch.equal(value, theirs[name]), name
     assert model.config.momentum == 0.25
     assert not torch.equal(model.query_projection.weight, reader.query_projection.weight)
-    with pytest.raises(ValueError, match="connector in .* of another build"):
+    with pytest.raises(ValueError, match=r"connector in .* of another build"):
         build_model(replace(begun, query_tokens=4))
     with pytest.raises(FileNotFoundError, match="nano-reading"):
         build_model(replace(begun, start=str(tmp_path)))
