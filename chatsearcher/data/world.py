@@ -119,6 +119,14 @@ class WorldSearches(_World):
         return Record(key, dialogue, self.load)
 
 
+class WorldTwins(_World):
+    """A user's picture, and the assistant's other picture of the same, among look-alikes."""
+
+    def item(self, index: int) -> Record:
+        key, dialogue = next(streams.twins(self.split, self.seed, index))
+        return Record(key, dialogue, self.load)
+
+
 class WorldRequests(_World):
     """Dialogues that ask for a picture every round, each among its look-alikes."""
 

@@ -24,6 +24,8 @@ Item = TypeVar("Item")
 CHANGES = 3
 FAMILY = 2**CHANGES
 """Look-alikes that follow one another in the streams of the two stages."""
+TWINS = ("Find me another picture of this.", "Another one like this, please.", "The same again.")
+"""How a user asks for a picture of what the own picture shows."""
 
 
 class Decision(NamedTuple):
@@ -118,7 +120,7 @@ def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
     """
     index = start
     while True:
-        target = _family(split, seed, index // FAMILY)[index % FAMILY]
+        target = _family("look-alikes", split, seed, index // FAMILY)[index % FAMILY]
         rng = item_rng("search", split, seed, index)
         yield (
             f"search/{split}/{seed}/{index}",
@@ -141,9 +143,24 @@ def requests(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
         index += 1
 
 
+def twins(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
+    """(key, dialogue: the user's picture, and another of the same scene) for ever.
+
+    ``FAMILY`` neighbours of the stream are about one family, so that each picture has to be read
+    in all that it shows.
+    """
+    index = start
+    while True:
+        scene = _family("twins", split, seed, index // FAMILY)[index % FAMILY]
+        rng = item_rng("twin", split, seed, index)
+        asked = Dialogue().user(picture(scene, rng), rng.choice(TWINS))
+        yield f"twin/{split}/{seed}/{index}", asked.assistant(picture(scene, rng))
+        index += 1
+
+
 @lru_cache(maxsize=8)
-def _family(split: Split, seed: int, run: int) -> list[Scene]:
-    return mixtures(split, item_rng("look-alikes", split, seed, run), CHANGES, HARD_TO_FIND)
+def _family(kind: str, split: Split, seed: int, run: int) -> list[Scene]:
+    return mixtures(split, item_rng(kind, split, seed, run), CHANGES, HARD_TO_FIND)
 
 
 @lru_cache(maxsize=8)

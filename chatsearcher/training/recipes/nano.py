@@ -114,6 +114,7 @@ STAGE2 = Stage2Recipe(
             "conversations": SourceConfig("world-conversations", 3),
             "searches": SourceConfig("world-searches", 8),
             "requests": SourceConfig("world-requests", 8),
+            "twins": SourceConfig("world-twins", 8),
             "questions": SourceConfig("world-questions", 2),
             "descriptions": SourceConfig("world-descriptions", 4),
         },

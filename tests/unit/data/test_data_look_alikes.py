@@ -61,6 +61,21 @@ def test_descriptions_answer_with_what_the_users_picture_shows() -> None:
         assert scene_in(answered.text) == parse(shown.id)[0]
 
 
+def test_twins_are_two_drawings_of_one_scene_among_look_alikes() -> None:
+    source = sources.build(SourceConfig("world-twins", 1), 3, 96)
+    scenes = []
+    for index in range(2 * FAMILY):
+        dialogue = source.item(index).content
+        assert isinstance(dialogue, Dialogue)
+        asked, answered = dialogue.images
+        assert asked.id != answered.id
+        scenes.append(parse(asked.id)[0])
+        assert parse(answered.id)[0] == scenes[-1]
+    for family in (scenes[:FAMILY], scenes[FAMILY:]):
+        for scene in family:
+            assert sum(changes(scene, each) == 1 for each in family) == CHANGES
+
+
 def test_neighbours_of_the_searches_lead_to_look_alikes() -> None:
     source = sources.build(SourceConfig("world-searches", 1), 5, 96)
     for family in range(4):
