@@ -58,4 +58,6 @@ def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torc
 def _share(name: str, settings: OptimiserSettings) -> float:
     if name == "key_projection.weight":
         return settings.key_rate
-    return settings.connector_rate if name.startswith("connector.") else 1.0
+    if name.startswith("connector.") and not name.startswith("connector.cls_projection."):
+        return settings.qformer_rate
+    return 1.0

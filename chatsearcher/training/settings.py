@@ -21,8 +21,8 @@ class OptimiserSettings:
         accumulation: micro-batches per optimiser step.
         key_rate: the learning rate of the key projection M_Q, as a share of the others'; 0 keeps it
             as it is. Keys learn faster than queries: what queries cannot say yet, they forget.
-        connector_rate: the same for the connector. One that words do not listen to grows into
-            constants.
+        qformer_rate: the same for the Q-former, its queries and their projector. One that words do
+            not listen to grows into constants.
     """
 
     steps: int = 1000
@@ -35,7 +35,7 @@ class OptimiserSettings:
     clip: float = 1.0
     accumulation: int = 1
     key_rate: float = 1.0
-    connector_rate: float = 1.0
+    qformer_rate: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -86,13 +86,14 @@ STAGE1 = Stage1Recipe(
         warmup=50,
         betas=(0.9, 0.98),
         key_rate=0.2,
-        connector_rate=0.1,
+        qformer_rate=0.1,
     ),
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
             "captions": SourceConfig("world-captions", 8),
             "pairs": SourceConfig("world-pairs", 6),
+            "twins": SourceConfig("world-twins", 8),
             "look-alikes": SourceConfig("world-look-alikes", 16),
             "documents": SourceConfig("world-documents", 2),
         },
@@ -106,7 +107,7 @@ STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
     optimiser=OptimiserSettings(
-        steps=3200, learning_rate=7e-4, warmup=200, betas=(0.9, 0.98), connector_rate=0.1
+        steps=3200, learning_rate=7e-4, warmup=200, betas=(0.9, 0.98), qformer_rate=0.1
     ),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(

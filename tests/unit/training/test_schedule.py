@@ -58,11 +58,15 @@ def test_the_key_projection_has_its_own_share_of_the_learning_rate():
     assert shares[id(model.rest.weight)] == shares[id(model.rest.bias)] == 1.0
 
 
-def test_the_connector_can_have_a_rate_of_its_own():
-    model = torch.nn.ModuleDict({"connector": torch.nn.Linear(2, 2), "llm": torch.nn.Linear(2, 2)})
-    groups = build_optimiser(model, OptimiserSettings(connector_rate=0.1)).param_groups
+def test_the_q_former_can_have_a_rate_of_its_own():
+    parts = ("qformer", "query_projection", "cls_projection")
+    connector = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in parts})
+    model = torch.nn.ModuleDict({"connector": connector, "llm": torch.nn.Linear(2, 2)})
+    groups = build_optimiser(model, OptimiserSettings(qformer_rate=0.1)).param_groups
     shares = {id(weight): group["share"] for group in groups for weight in group["params"]}
-    assert {shares[id(weight)] for weight in model["connector"].parameters()} == {0.1}
+    slow = {shares[id(weight)] for name in parts[:2] for weight in connector[name].parameters()}
+    full = {shares[id(weight)] for weight in connector["cls_projection"].parameters()}
+    assert (slow, full) == ({0.1}, {1.0})
     assert {shares[id(weight)] for weight in model["llm"].parameters()} == {1.0}
 
 
