@@ -55,17 +55,21 @@ MODEL = ModelSettings(
     retrieval_weight=4.0,
     temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
 )
-# Captions of pictures alone, in place of a public Q-former's pre-training: beside pictures to be
-# found, which give far larger gradients, no word learned to read one in 1,200 steps.
+# Captions of pictures, and pictures of one scene, in place of a public Q-former's pre-training:
+# beside words that ask for pictures, which give far larger gradients, no word learned to read one
+# in 1,200 steps.
 READING = Stage1Recipe(
     run="runs/nano/reading",
     tower_recipe="nano-tower",
     words_recipe="nano-words",
     model=MODEL,
-    optimiser=OptimiserSettings(steps=900, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
+    optimiser=OptimiserSettings(steps=1000, learning_rate=1e-3, warmup=30, betas=(0.9, 0.98)),
     log=LogSettings(every=20, save_every=300, evaluate_every=300),
     data=DataConfig(
-        sources={"captions": SourceConfig("world-captions", 24)},
+        sources={
+            "captions": SourceConfig("world-captions", 20),
+            "twins": SourceConfig("world-twins", 16),
+        },
         length=320,
         workers=1,
         prefetch=8,

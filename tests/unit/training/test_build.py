@@ -100,18 +100,23 @@ def test_a_new_language_model_beside_a_public_tower_is_refused(settings):
         build_model(replace(settings, tower="ViT-B-32/openai"))
 
 
-def test_connector_and_language_model_of_a_finished_stage(folder, settings, tmp_path):
+@pytest.mark.parametrize("momentum", [0.0, 0.25])
+def test_parts_of_a_finished_stage(folder, settings, tmp_path, momentum):
+    settings = replace(settings, momentum=momentum, freeze_llm=False)
     reader, processor = build_model(replace(settings, momentum=0.5))
     reader.save_pretrained(tmp_path / "model")
     processor.save_pretrained(tmp_path / "model")
     begun = replace(settings, start=str(tmp_path / "model"))
     model, _ = build_model(begun)
-    for part in ("connector", "llm"):
+    for part in ("connector", "llm", "query_projection"):
         theirs = getattr(reader, part).state_dict()
         for name, value in getattr(model, part).state_dict().items():
             assert torch.equal(value, theirs[name]), name
-    assert model.config.momentum == 0.25
-    assert not torch.equal(model.query_projection.weight, reader.query_projection.weight)
+    keys = model.key_projection
+    assert torch.equal(keys.weight, reader.key_projection.weight)
+    assert model.config.momentum == momentum
+    if keys.average is not None:
+        assert torch.equal(keys.average.value, keys.weight)
     with pytest.raises(ValueError, match=r"connector in .* of another build"):
         build_model(replace(begun, query_tokens=4))
     with pytest.raises(FileNotFoundError, match="nano-reading"):
