@@ -18,7 +18,7 @@ SOURCES = Registry(
         "world-pairs": "chatsearcher.data.world:WorldPairs",
         "world-captions": "chatsearcher.data.world:WorldCaptions",
         "world-descriptions": "chatsearcher.data.world:WorldDescriptions",
-        "world-twins": "chatsearcher.data.world:WorldTwins",
+        "world-same-pictures": "chatsearcher.data.world:WorldSamePictures",
         "world-look-alikes": "chatsearcher.data.world:WorldLookAlikes",
         "world-requests": "chatsearcher.data.world:WorldRequests",
         "world-searches": "chatsearcher.data.world:WorldSearches",

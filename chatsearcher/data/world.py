@@ -119,11 +119,11 @@ class WorldSearches(_World):
         return Record(key, dialogue, self.load)
 
 
-class WorldTwins(_World):
-    """A user's picture, and the assistant's other picture of the same, among look-alikes."""
+class WorldSamePictures(_World):
+    """A user's picture that is to be found again, among its look-alikes."""
 
     def item(self, index: int) -> Record:
-        key, dialogue = next(streams.twins(self.split, self.seed, index))
+        key, dialogue = next(streams.same_pictures(self.split, self.seed, index))
         return Record(key, dialogue, self.load)
 
 

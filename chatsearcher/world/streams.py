@@ -24,8 +24,8 @@ Item = TypeVar("Item")
 CHANGES = 3
 FAMILY = 2**CHANGES
 """Look-alikes that follow one another in the streams of the two stages."""
-TWINS = ("Find me another picture of this.", "Another one like this, please.", "The same again.")
-"""How a user asks for a picture of what the own picture shows."""
+FIND_THIS = ("Find this picture.", "Do you have this picture?", "This one, please.")
+"""How a user asks for the very picture that is shown."""
 
 
 class Decision(NamedTuple):
@@ -143,18 +143,19 @@ def requests(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
         index += 1
 
 
-def twins(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
-    """(key, dialogue: the user's picture, and another of the same scene) for ever.
+def same_pictures(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
+    """(key, dialogue: the user's picture, found again) for ever.
 
     ``FAMILY`` neighbours of the stream are about one family, so that each picture has to be read
     in all that it shows.
     """
     index = start
     while True:
-        scene = _family("twins", split, seed, index // FAMILY)[index % FAMILY]
-        rng = item_rng("twin", split, seed, index)
-        asked = Dialogue().user(picture(scene, rng), rng.choice(TWINS))
-        yield f"twin/{split}/{seed}/{index}", asked.assistant(picture(scene, rng))
+        scene = _family("same", split, seed, index // FAMILY)[index % FAMILY]
+        rng = item_rng("same picture", split, seed, index)
+        shown = picture(scene, rng)
+        dialogue = Dialogue().user(shown, rng.choice(FIND_THIS)).assistant(shown)
+        yield f"same/{split}/{seed}/{index}", dialogue
         index += 1
 
 

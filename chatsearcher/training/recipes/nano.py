@@ -55,9 +55,9 @@ MODEL = ModelSettings(
     retrieval_weight=4.0,
     temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
 )
-# Captions of pictures, and pictures of one scene, in place of a public Q-former's pre-training:
-# beside words that ask for pictures, which give far larger gradients, no word learned to read one
-# in 1,200 steps.
+# Captions of pictures, and pictures to be found again, in place of a public Q-former's
+# pre-training: beside words that ask for pictures, which give far larger gradients, no word learned
+# to read one in 1,200 steps.
 READING = Stage1Recipe(
     run="runs/nano/reading",
     tower_recipe="nano-tower",
@@ -68,7 +68,7 @@ READING = Stage1Recipe(
     data=DataConfig(
         sources={
             "captions": SourceConfig("world-captions", 20),
-            "twins": SourceConfig("world-twins", 16),
+            "same": SourceConfig("world-same-pictures", 16),
         },
         length=320,
         workers=1,
@@ -97,7 +97,7 @@ STAGE1 = Stage1Recipe(
         sources={
             "captions": SourceConfig("world-captions", 8),
             "pairs": SourceConfig("world-pairs", 6),
-            "twins": SourceConfig("world-twins", 8),
+            "same": SourceConfig("world-same-pictures", 8),
             "look-alikes": SourceConfig("world-look-alikes", 16),
             "documents": SourceConfig("world-documents", 2),
         },
@@ -119,7 +119,7 @@ STAGE2 = Stage2Recipe(
             "conversations": SourceConfig("world-conversations", 3),
             "searches": SourceConfig("world-searches", 8),
             "requests": SourceConfig("world-requests", 8),
-            "twins": SourceConfig("world-twins", 8),
+            "same": SourceConfig("world-same-pictures", 8),
             "questions": SourceConfig("world-questions", 2),
             "descriptions": SourceConfig("world-descriptions", 4),
         },
