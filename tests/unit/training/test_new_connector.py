@@ -21,23 +21,23 @@ def connector() -> Connector:
     return made.eval()
 
 
-def told_apart(connector: Connector) -> float:
-    """How far the queries' outputs lie from each other's mean, beside their length."""
+def changing(connector: Connector) -> float:
+    """How much of the queries' outputs changes from picture to picture."""
     with torch.no_grad():
-        tokens, pooled = torch.randn(16, 9, 96), torch.randn(16, 48)
+        tokens, pooled = torch.randn(64, 9, 96), torch.randn(64, 48)
         said = connector(tokens, pooled)[:, 1:]
-    return float((said - said.mean(1, keepdim=True)).norm() / said.norm())
+    return float((said - said.mean(0)).norm() / said.norm())
 
 
-def test_queries_differ_from_the_start(connector: Connector) -> None:
-    before = told_apart(connector)
+def test_queries_say_something_of_the_picture_from_the_start(connector: Connector) -> None:
+    before = changing(connector)
     draw_by_width(connector)
-    assert told_apart(connector) > 0.8 > 0.5 > before
+    assert changing(connector) > 3 * before
 
 
 def test_weights_have_the_spread_of_their_width(connector: Connector) -> None:
     draw_by_width(connector)
-    found = dict(connector.named_parameters())
+    found = {name: weight.detach() for name, weight in connector.named_parameters()}
     layers = connector.qformer.config.num_hidden_layers
     for name, weight in found.items():
         if weight.ndim != 2 or name == "cls_projection.weight":
