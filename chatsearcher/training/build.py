@@ -55,8 +55,8 @@ class ModelSettings:
     Attributes:
         tower: a folder in open_clip's layout, or TOWER/WEIGHTS: ``ViT-L-14-quickgelu/openai``.
         tokenizer: a folder or a name; None: the language model's own.
-        start: the ``model/`` folder of a finished stage of the same build, whose connector,
-            language model and projections it begins with; temperature and queue are new.
+        start: the ``model/`` folder of a finished stage of the same build, whose connector and
+            language model it begins with; the retrieval head and the queue are new.
     """
 
     tower: str
@@ -125,7 +125,7 @@ def _build(
 
 
 def _take_parts(model: ChatSearcherModel, folder: Path) -> None:
-    """Connector, language model and projections of a finished stage; no averages.
+    """Connector and language model of a finished stage.
 
     Raises:
         FileNotFoundError: there is none in the folder.
@@ -139,10 +139,9 @@ def _take_parts(model: ChatSearcherModel, folder: Path) -> None:
     from chatsearcher.model import ChatSearcherModel
 
     other = ChatSearcherModel.from_pretrained(folder)
-    for name in ("connector", "llm", "query_projection", "key_projection"):
+    for name in ("connector", "llm"):
         try:
-            weights = dict(getattr(other, name).named_parameters(remove_duplicate=False))
-            getattr(model, name).load_state_dict({**getattr(model, name).state_dict(), **weights})
+            getattr(model, name).load_state_dict(getattr(other, name).state_dict())
         except RuntimeError as error:
             raise ValueError(f"the {name} in {folder} is of another build: {error}") from error
 

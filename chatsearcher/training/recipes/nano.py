@@ -97,7 +97,6 @@ STAGE1 = Stage1Recipe(
         sources={
             "captions": SourceConfig("world-captions", 8),
             "pairs": SourceConfig("world-pairs", 6),
-            "same": SourceConfig("world-same-pictures", 8),
             "look-alikes": SourceConfig("world-look-alikes", 16),
             "documents": SourceConfig("world-documents", 2),
         },
@@ -119,7 +118,6 @@ STAGE2 = Stage2Recipe(
             "conversations": SourceConfig("world-conversations", 3),
             "searches": SourceConfig("world-searches", 8),
             "requests": SourceConfig("world-requests", 8),
-            "same": SourceConfig("world-same-pictures", 8),
             "questions": SourceConfig("world-questions", 2),
             "descriptions": SourceConfig("world-descriptions", 4),
         },
