@@ -1,4 +1,4 @@
-"""``eval/reading.py``: what words take from pictures, of models of which it is known."""
+"""``eval/seeing.py``: what words take from pictures, of models of which it is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatsearcher.model import Batch, ChatSearcherModel
 from chatsearcher.model.language import decoder_layers
 from tests.fixtures.tiny import seeing_model, tiny_processor, tiny_samples
 
-READING = runpy.run_path(str(Path(__file__).resolve().parents[3] / "eval" / "reading.py"))
+SEEING = runpy.run_path(str(Path(__file__).resolve().parents[3] / "eval" / "seeing.py"))
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def batch(model: ChatSearcherModel) -> Batch:
 
 
 def taken(model: ChatSearcherModel, batch: Batch) -> float:
-    own = READING["loss"](model, [batch])
-    return float(READING["loss"](model, [READING["with_others"](batch)]) - own)
+    own = SEEING["loss"](model, [batch])
+    return float(SEEING["loss"](model, [SEEING["with_others"](batch)]) - own)
 
 
 def test_a_model_that_sees_takes_something(model: ChatSearcherModel, batch: Batch) -> None:
@@ -57,6 +57,6 @@ def test_equal_pictures_and_blind_models_take_nothing(
 def test_the_loss_is_that_of_all_words(model: ChatSearcherModel, batch: Batch) -> None:
     processor = tiny_processor(model.config)
     single = [collate(tiny_samples(processor, [number]), processor, 64) for number in range(4)]
-    assert READING["loss"](model, single) == pytest.approx(
-        READING["loss"](model, [batch]), rel=1e-4
+    assert SEEING["loss"](model, single) == pytest.approx(
+        SEEING["loss"](model, [batch]), rel=1e-4
     )

@@ -1,7 +1,7 @@
 """What a model's words take from pictures: their loss after their own picture, and after another.
 
-    python eval/reading.py runs/nano/stage1/model --source world-pairs
-    python eval/reading.py runs/nano/stage2/model --source world-questions
+    python eval/seeing.py runs/nano/stage1/model --source world-pairs
+    python eval/seeing.py runs/nano/stage2/model --source world-questions
 
 The batches of a data source, of its validation split; then the same ones with the pictures of each
 batch moved on by one. Where both losses are alike, no word reads a picture. Of a source whose words
@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device")
     arguments = parser.parse_args()
+    if not (arguments.model / "config.json").is_file():
+        parser.error(f"no model in {arguments.model}; expected a folder with config.json")
     device = pick_device(arguments.device)
     model = ChatSearcherModel.from_pretrained(arguments.model, dtype=torch.float32)
     model.to(device).eval()
