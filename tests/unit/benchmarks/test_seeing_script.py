@@ -57,6 +57,4 @@ def test_equal_pictures_and_blind_models_take_nothing(
 def test_the_loss_is_that_of_all_words(model: ChatSearcherModel, batch: Batch) -> None:
     processor = tiny_processor(model.config)
     single = [collate(tiny_samples(processor, [number]), processor, 64) for number in range(4)]
-    assert SEEING["loss"](model, single) == pytest.approx(
-        SEEING["loss"](model, [batch]), rel=1e-4
-    )
+    assert SEEING["loss"](model, single) == pytest.approx(SEEING["loss"](model, [batch]), rel=1e-4)
