@@ -214,6 +214,17 @@ def _from_public_parts(
             f"tower {settings.tower!r} with a new language model: give --model.llm.pretrained a "
             "causal language model, or --model.tower a folder that train/tower.py saved"
         )
+    for name, given, plain in (
+        ("start", settings.start, None),
+        ("llm.start", settings.llm.start, None),
+        ("llm.initialiser", settings.llm.initialiser, "llama"),
+        ("qformer.initialiser", settings.qformer.initialiser, "bert"),
+    ):
+        if given != plain:
+            raise ValueError(
+                f"--model.{name} {given} is for models whose every part is new; beside public "
+                f"parts give --model.{name} {plain} (a finished run's model goes on with --start)"
+            )
     parts = ChatSearcher.from_parts(
         llm=settings.llm.pretrained,
         tower=settings.tower,

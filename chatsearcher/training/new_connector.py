@@ -16,8 +16,8 @@ def draw_by_width(connector: Connector) -> None:
 
     BERT's 0.02 suits wide models. Narrow, its attention sees all of a picture alike at first and
     its queries say much the same; pictures are then read by none of the words after them, and the
-    queries' outputs may well grow into constants before they are. The pooled feature begins small,
-    or the words listen to ``<CLS>`` alone, which says least of what is where.
+    queries' outputs may well grow into constants before they are. The pooled feature begins small:
+    with ten times of it, nano's words learned half as much of pictures in as many steps.
     """
     depth = 2 * connector.qformer.config.num_hidden_layers
     for name, weight in connector.named_parameters():

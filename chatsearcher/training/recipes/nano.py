@@ -56,8 +56,8 @@ MODEL = ModelSettings(
     temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
 )
 # Captions of pictures, and pictures to be found again, in place of a public Q-former's
-# pre-training: beside words that ask for pictures, which give far larger gradients, no word learned
-# to read one in 1,200 steps.
+# pre-training: mixed with words that ask for pictures from the start, no word learned to read one
+# in 1,200 steps.
 READING = Stage1Recipe(
     run="runs/nano/reading",
     tower_recipe="nano-tower",

@@ -100,6 +100,21 @@ def test_a_new_language_model_beside_a_public_tower_is_refused(settings):
         build_model(replace(settings, tower="ViT-B-32/openai"))
 
 
+def test_first_weights_of_new_models_are_refused_beside_public_parts(folder, settings):
+    public = replace(settings, llm=LanguageModelSettings(pretrained=str(folder / "llm")))
+    width = replace(public.qformer, initialiser="width")
+    local = replace(public.llm, initialiser="local")
+    begun = replace(public.llm, start="runs/none/model")
+    for changed, name in (
+        (replace(public, start="runs/none/model"), "start"),
+        (replace(public, qformer=width), "qformer.initialiser"),
+        (replace(public, llm=local), "llm.initialiser"),
+        (replace(public, llm=begun), "llm.start"),
+    ):
+        with pytest.raises(ValueError, match=rf"--model\.{name} .* public parts"):
+            build_model(changed)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.25])
 def test_parts_of_a_finished_stage(folder, settings, tmp_path, momentum):
     settings = replace(settings, momentum=momentum, freeze_llm=False)
