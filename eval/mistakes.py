@@ -1,6 +1,7 @@
 """Which look-alikes a system puts above the target: by the attribute in which they differ.
 
     python eval/mistakes.py nano world-t-val world-i-val world-m-val
+    python eval/mistakes.py nano world-t-val --bare    # not a word before its [IMG]
 
 For each attribute: the share of pairs (target, neighbour) told apart, and the share of queries in
 which a neighbour of that sort stands above the target or level with it. Look at the validation
@@ -23,9 +24,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("retriever")
     parser.add_argument("sets", nargs="+", help="names such as world-t-val")
+    parser.add_argument("--bare", action="store_true", help="queries without words before [IMG]")
     parser.add_argument("--device")
     arguments = parser.parse_args()
     system = load_retriever(arguments.retriever, arguments.device)
+    if arguments.bare:
+        if not getattr(system, "reformulates", False):
+            parser.error(f"{arguments.retriever} says nothing before its pictures as it is")
+        system.reformulates = False
     vectors = GalleryVectors()
     for name in arguments.sets:
         queries = WorldBenchmark(name).queries()

@@ -20,6 +20,7 @@ SOURCES = Registry(
         "world-descriptions": "chatsearcher.data.world:WorldDescriptions",
         "world-same-pictures": "chatsearcher.data.world:WorldSamePictures",
         "world-look-alikes": "chatsearcher.data.world:WorldLookAlikes",
+        "world-rewordings": "chatsearcher.data.world:WorldRewordings",
         "world-requests": "chatsearcher.data.world:WorldRequests",
         "world-searches": "chatsearcher.data.world:WorldSearches",
         "world-documents": "chatsearcher.data.world:WorldDocuments",

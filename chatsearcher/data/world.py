@@ -10,6 +10,8 @@ from chatsearcher.dialogue import Dialogue, Image, Part, Text
 from chatsearcher.world import pictures, streams
 from chatsearcher.world.captions import caption
 from chatsearcher.world.questions import ask
+from chatsearcher.world.reader import scene_of
+from chatsearcher.world.reformulation import reformulation
 from chatsearcher.world.scene import Split, sample_scene
 
 DESCRIBE = ("Describe this picture.", "What does this picture show?", "What do you see?")
@@ -70,6 +72,22 @@ class WorldLookAlikes(_World):
 @lru_cache(maxsize=8)
 def _look_alikes(split: Split, seed: int, index: int) -> tuple[str, list[tuple[str, str]]]:
     return next(streams.look_alikes(split, seed, index))
+
+
+class WorldRewordings(_World):
+    """Look-alikes' captions, what is then looked for in the usual words, and their pictures."""
+
+    def item(self, index: int) -> Record:
+        run, place = divmod(index, streams.FAMILY)
+        key, group = _rewordings(self.split, self.seed, run)
+        picture, words = group[place]
+        parts = (Text(words), Text(reformulation(scene_of(picture))), Image(picture))
+        return Record(f"{key}/{place}", parts, self.load)
+
+
+@lru_cache(maxsize=8)
+def _rewordings(split: Split, seed: int, index: int) -> tuple[str, list[tuple[str, str]]]:
+    return next(streams.look_alikes(split, seed, index, "rewordings"))
 
 
 class WorldDocuments(_World):

@@ -52,6 +52,8 @@ class ChatSearcherConfig(PreTrainedConfig):
             never; ``"auto"`` chooses by vocabulary and device (:mod:`chatsearcher.model.words`).
         lora: the settings of low-rank adapters on the language model
             (:mod:`chatsearcher.model.lora`); None where there are none.
+        search_lead: words with which answers that show a picture begin, where the model was trained
+            to say what it looks for before it does ("Looking for"); empty where it was not.
         image_start_token_id, image_end_token_id: ``[IMG]`` and ``[/IMG]``.
         image_token_id: ``<image>``, which holds the places of ``<CLS> q1 … qN``.
     """
@@ -85,6 +87,7 @@ class ChatSearcherConfig(PreTrainedConfig):
     attention: str = "auto"
     word_loss: str = "auto"
     lora: dict[str, Any] | None = None
+    search_lead: str = ""
     image_start_token_id: int | None = None
     image_end_token_id: int | None = None
     image_token_id: int | None = None

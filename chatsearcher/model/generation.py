@@ -27,7 +27,14 @@ from chatsearcher.model.processing import (
     EncodedSample,
     Segment,
 )
-from chatsearcher.model.sampling import TextStream, decide, draw, never_generated
+from chatsearcher.model.sampling import (
+    TextStream,
+    decide,
+    draw,
+    merge,
+    never_generated,
+    search_lead_ids,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class Generated:
         text: the words, without special tokens.
         token_ids: what was generated.
         query: unit vector [D], float32 on the CPU, where the model chose to show a picture.
-        search_probability: probability of ``[IMG]`` at the first position.
+        search_probability: probability of ``[IMG]``, or of the words that lead to it, at the first
+            position.
         stopped: by ``</s>``, by ``[IMG]``, or because there was no room.
     """
 
@@ -87,6 +95,7 @@ class ChatSession:
         self.reserve = min(reserve, self.max_positions // 4)
         self._start_id = model.config.token_ids()[0]
         self._eos_id = processor.tokenizer.eos_token_id
+        self._lead = search_lead_ids(processor, model.config.search_lead)
         self._forbidden_V = never_generated(processor, self._start_id)
         self.reset()
 
@@ -205,8 +214,13 @@ class ChatSession:
         return (logits_V + self._forbidden_V).log_softmax(dim=-1)
 
     def search_probability(self) -> float:
-        """The probability that the next token is ``[IMG]``: that a picture comes, not words."""
-        return self.next_log_probabilities()[self._start_id].exp().item()
+        """The probability that a picture comes, not words: of ``[IMG]`` or what leads to it."""
+        return self._first_log_probabilities()[self._start_id].exp().item()
+
+    def _first_log_probabilities(self) -> Tensor:
+        """[V] of an answer's first token; the search lead counts as ``[IMG]``."""
+        log_p_V = self.next_log_probabilities()
+        return merge(log_p_V, self._start_id, self._lead[0]) if self._lead else log_p_V
 
     def query_vector(self) -> Tensor:
         """The retrieval query at the end of the history: unit vector [D], float32 on the CPU.
@@ -235,6 +249,9 @@ class ChatSession:
     ) -> Generated:
         """Go on with the answer until ``</s>``, ``[IMG]``, or no room is left.
 
+        Where the model has a ``search_lead``, an answer with a picture says what is looked for
+        before it shows the picture.
+
         Args:
             max_new_tokens: most tokens to write.
             temperature: 0 takes the likeliest token; otherwise tokens are drawn.
@@ -248,19 +265,34 @@ class ChatSession:
         generator = torch.Generator().manual_seed(seed)
         stream = TextStream(self.processor, on_text)
         written: list[int] = []
+        lead: list[int] = []  # what is still to be said of the search lead
+        leads = False
         first_probability = float("nan")
         stopped: Literal["end", "image", "length"] = "length"
         query_D = None
-        while len(written) < max_new_tokens and len(self) < self.max_positions:
-            log_p_V = self.next_log_probabilities()
-            if not written:
-                first_probability = log_p_V[self._start_id].exp().item()
-                if search_threshold is not None and allow_search:
-                    keep = first_probability >= search_threshold
-                    log_p_V = decide(log_p_V, self._start_id, keep)
-            if not allow_search:
-                log_p_V = decide(log_p_V, self._start_id, False)
-            token = draw(log_p_V, temperature, top_p, generator)
+        room = min(max_new_tokens, self.max_positions - len(self))
+        while len(written) < room:
+            last = len(written) + 1 == room
+            if leads and last:
+                token = self._start_id
+            elif lead:
+                token = lead.pop(0)
+            else:
+                log_p_V = self.next_log_probabilities()
+                if not written:
+                    log_p_V = self._first_log_probabilities()
+                    first_probability = log_p_V[self._start_id].exp().item()
+                    if search_threshold is not None and allow_search:
+                        keep = first_probability >= search_threshold
+                        log_p_V = decide(log_p_V, self._start_id, keep)
+                if not allow_search:
+                    log_p_V = decide(log_p_V, self._start_id, False)
+                token = draw(log_p_V, temperature, top_p, generator)
+                if token == self._start_id and not (written or last) and self._lead:
+                    leads = True
+                    token, *lead = self._lead
+                elif leads and token == self._eos_id:
+                    token = self._start_id  # what was looked for is looked for
             written.append(token)
             self._history.ids.append(token)
             self._last = None

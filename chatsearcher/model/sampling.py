@@ -56,6 +56,23 @@ def never_generated(processor: ChatSearcherProcessor, start_id: int) -> Tensor:
     return forbidden_V
 
 
+def search_lead_ids(processor: ChatSearcherProcessor, lead: str) -> list[int]:
+    """The tokens of ``config.search_lead`` behind ``ASSISTANT:``; none where there is no lead."""
+    if not lead:
+        return []
+    ids: list[int] = processor.tokenizer(" " + lead, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def merge(log_p_V: Tensor, token: int, other: int) -> Tensor:
+    """The distribution with the other token's probability given to ``token``."""
+    both = log_p_V[[token, other]].logsumexp(dim=0)
+    merged_V = log_p_V.clone()
+    merged_V[other] = NEVER
+    merged_V[token] = both
+    return merged_V
+
+
 def decide(log_p_V: Tensor, token: int, chosen: bool) -> Tensor:
     """The distribution once it is known whether ``token`` comes."""
     if chosen:

@@ -21,6 +21,7 @@ from chatsearcher.model import ChatSearcherModel, ChatSearcherProcessor, Encoded
 from chatsearcher.model.generation import ChatSession
 from chatsearcher.model.likelihood import log_likelihoods
 from chatsearcher.model.quantization import is_placed
+from chatsearcher.model.reformulation import reformulate
 from chatsearcher.retriever import Metric, Reply
 from chatsearcher.retrievers import weights_fingerprint
 
@@ -48,6 +49,7 @@ class ChatSearcherRetriever:
         no_match_threshold: the score below which nothing fits; None where it is not calibrated.
         search_threshold: the probability of a picture from which one is shown; None leaves the
             decision to the likeliest token.
+        reformulates: whether queries are words that the model writes, then ``[IMG]``.
         truncated_texts: none, ever: a dialogue that is too long to be a query is refused.
     """
 
@@ -77,6 +79,7 @@ class ChatSearcherRetriever:
         self.max_new_tokens = max_new_tokens
         self.no_match_threshold: float | None = None
         self.search_threshold: float | None = None
+        self.reformulates = bool(model.config.search_lead)
         self._sessions: OrderedDict[Turn, ChatSession] = OrderedDict()
         self._lock = threading.Lock()
         self.embedding_dim = int(model.config.embedding_dim)
@@ -98,7 +101,9 @@ class ChatSearcherRetriever:
     def encode_queries(self, dialogues: Sequence[Dialogue]) -> np.ndarray:
         """Dialogues, pictures decoded -> [Q, D] float32 unit vectors.
 
-        Dialogues of similar length are encoded together; the result does not depend on which.
+        Dialogues of similar length are encoded together; the result does not depend on which. A
+        model with a ``search_lead`` says first what it looks for, as in a conversation; set
+        ``reformulates`` to False for queries without a word.
 
         Raises:
             ValueError: a picture that is not decoded, or a dialogue longer than the model reads.
@@ -107,12 +112,40 @@ class ChatSearcherRetriever:
             self.processor.encode_query(dialogue, key=dialogue.id or str(number))
             for number, dialogue in enumerate(dialogues)
         ]
-        self._check_lengths(samples)
+        self._check_lengths(samples, self.max_new_tokens if self.reformulates else 0)
+        if self.reformulates:
+            samples = self._reformulated(samples)
         vectors = np.zeros((len(samples), self.embedding_dim), dtype=np.float32)
         for rows in self._batches(samples):
             batch = self.processor.batch([samples[row] for row in rows]).to(self.device)
             vectors[rows] = self.model.encode_queries(batch).float().cpu().numpy()
         return vectors
+
+    def reformulate(self, dialogues: Sequence[Dialogue]) -> list[str]:
+        """What the model says it looks for, after each dialogue: its wish in one sentence.
+
+        Raises:
+            ValueError: a model without a ``search_lead``; as ``encode_queries``.
+        """
+        asked = [self.processor.encode_query(dialogue) for dialogue in dialogues]
+        self._check_lengths(asked, self.max_new_tokens)
+        written = self._reformulated(asked)
+        return [
+            self.processor.tokenizer.decode(
+                sample.input_ids[len(before.input_ids) - 1 : -1], skip_special_tokens=True
+            ).strip()
+            for before, sample in zip(asked, written, strict=True)
+        ]
+
+    def _reformulated(self, samples: Sequence[EncodedSample]) -> list[EncodedSample]:
+        found = list(samples)
+        for rows in self._batches(samples):
+            written = reformulate(
+                self.model, self.processor, [samples[row] for row in rows], self.max_new_tokens
+            )
+            for row, sample in zip(rows, written, strict=True):
+                found[row] = sample
+        return found
 
     def reply(self, dialogue: Dialogue, on_text: Callable[[str], None] | None = None) -> Reply:
         """Answer the last user's turn: words, or a query vector where the model chose a picture.
@@ -222,14 +255,16 @@ class ChatSearcherRetriever:
             yield order[start : start + count]
             start += count
 
-    def _check_lengths(self, samples: Sequence[EncodedSample]) -> None:
+    def _check_lengths(self, samples: Sequence[EncodedSample], room: int = 0) -> None:
+        """Refuse what the language model cannot read, ``room`` for words to come included."""
         config = self.model.config.llm_config.get_text_config()
         most = getattr(config, "max_position_embeddings", None)
         for sample in samples:
-            if most is not None and len(sample.input_ids) > most:
+            if most is not None and len(sample.input_ids) + room > most:
+                words = f" and {room} are kept for words" if room else ""
                 raise ValueError(
-                    f"dialogue {sample.key!r} has {len(sample.input_ids)} positions, the language "
-                    f"model reads {most}; leave out its oldest turns"
+                    f"dialogue {sample.key!r} has {len(sample.input_ids)} positions{words}, the "
+                    f"language model reads {most}; leave out its oldest turns"
                 )
 
 

@@ -76,6 +76,7 @@ class ModelSettings:
     freeze_tower: bool = True
     freeze_llm: bool = False
     lora: AdapterSettings = field(default_factory=AdapterSettings)
+    search_lead: str = ""
 
 
 def build_model(
@@ -257,6 +258,7 @@ def _common(settings: ModelSettings) -> dict[str, Any]:
         "embedding_dim": settings.embedding_dim,
         "queue_size": settings.queue_size,
         "momentum": settings.momentum,
+        "search_lead": settings.search_lead,
         "negatives": settings.negatives,
         "retrieval_weight": settings.retrieval_weight,
         "temperature": settings.temperature,

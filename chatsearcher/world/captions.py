@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 
 from chatsearcher.world.lexicon import (
+    NUMBERS,
     PLACE_WORDS,
     RELATIONS,
     SETTING_WORDS,
+    SIZE_WORDS,
     TIME_WORDS,
+    article,
+    noun,
     noun_phrase,
     pick,
     sentence,
 )
-from chatsearcher.world.scene import Scene
+from chatsearcher.world.scene import Scene, Thing
 
 LOOKS: frozenset[str] = frozenset({"size", "colour", "pattern", "count"})
 EVERYTHING: frozenset[str] = LOOKS | {"place", "setting", "time"}
@@ -53,6 +57,28 @@ def describe(
     if not frame:
         return text
     return f"{text}, {frame}" if rng.random() < 0.5 else f"{text} {frame}"
+
+
+def plain_description(scene: Scene, say: frozenset[str] = EVERYTHING) -> str:
+    """The same attributes in the one usual wording and order: nothing is left to chance."""
+    things = " and ".join(_plain_thing(thing, say) for thing in scene.things)
+    frame = [SETTING_WORDS[scene.setting][0]] if "setting" in say else []
+    if "time" in say:
+        frame.append(TIME_WORDS[scene.time][0])
+    return f"{things}, {' '.join(frame)}" if frame else things
+
+
+def _plain_thing(thing: Thing, say: frozenset[str]) -> str:
+    words = [SIZE_WORDS[thing.size][0]] if "size" in say else []
+    words += [str(getattr(thing, name)) for name in ("colour", "pattern") if name in say]
+    words.append(noun(thing.kind, thing.count))
+    if thing.count == 1:
+        words.insert(0, article(words[0]))
+    elif "count" in say:
+        words.insert(0, NUMBERS[thing.count])
+    if "place" in say:
+        words.append(PLACE_WORDS[thing.place][0])
+    return " ".join(words)
 
 
 def frame_phrase(scene: Scene, rng: random.Random, say: frozenset[str] = EVERYTHING) -> str:

@@ -1,4 +1,6 @@
-"""Whole conversations for training: every assistant turn is either words or one picture.
+"""Whole conversations for training: every assistant turn is either words, or one picture.
+
+Before a picture stands what is looked for (``world.reformulation``).
 
 What decides between the two is the conversation, not the wording of the last turn. The user sets a
 mode ("Let's look for pictures.", "Let's just talk.", "Don't search yet.") and the same words are
@@ -18,6 +20,7 @@ from chatsearcher.world.edits import SHARED, apply_all, choose_edits, nominal, s
 from chatsearcher.world.lexicon import sentence
 from chatsearcher.world.questions import ask, judge
 from chatsearcher.world.references import instruction, mixed_rounds, single_round
+from chatsearcher.world.reformulation import reformulation
 from chatsearcher.world.scene import Edit, Scene, Split, Thing, sample_scene
 from chatsearcher.world.telling import telling
 from chatsearcher.world.wishes import FACTS, clause, question
@@ -99,12 +102,12 @@ def _refined(
 
     A batch then holds near neighbours of the answer, and the loss has to tell them apart.
     """
-    dialogue = dialogue.assistant(show(scene))
+    dialogue = dialogue.assistant(reformulation(scene), show(scene))
     for _ in range(rng.choice((0, 1, 1, 2))):
         edits = choose_edits(scene, rng, 1, split)
         dialogue = dialogue.user(say_edits(scene, edits, rng, shared=0.3))
         scene = apply_all(scene, edits)
-        dialogue = dialogue.assistant(show(scene))
+        dialogue = dialogue.assistant(reformulation(scene), show(scene))
     return dialogue
 
 
@@ -122,6 +125,8 @@ class _Turn:
 
     text: str
     answer: str | Scene
+    known: frozenset[str] = EVERYTHING
+    """What of the scene can be told beforehand, besides its kinds."""
 
 
 class _Talk:
@@ -176,7 +181,8 @@ class _Talk:
         dialogue = self.dialogue.user(*pictures, turn.text)
         if isinstance(turn.answer, Scene):
             self.scene = turn.answer
-            self.dialogue = dialogue.assistant(self.show(turn.answer))
+            words = reformulation(turn.answer, turn.known)
+            self.dialogue = dialogue.assistant(words, self.show(turn.answer))
         else:
             self.dialogue = dialogue.assistant(turn.answer)
 
@@ -214,7 +220,7 @@ class _Talk:
             if self.mode == "picture" and rng.random() < 0.1:  # any picture that fits will do
                 say = frozenset(name for name in sorted(EVERYTHING) if rng.random() < 0.5)
             forms = REQUEST if rng.random() < plain else FULL
-            return _Turn(_form(forms, rng, x=describe(scene, rng, say, lead=False)), scene)
+            return _Turn(_form(forms, rng, x=describe(scene, rng, say, lead=False)), scene, say)
         edits = choose_edits(self.scene, rng, rng.choice((1, 1, 2)), self.split)
         if self.mode == "picture" and any(e.attribute == "kind" for e in edits):
             edits = choose_edits(self.scene, rng, 1, self.split)  # talk has no such wordings
@@ -229,10 +235,12 @@ class _Talk:
         while True:
             if self.scene is not None and len(self.scene.things) == 1:
                 scene = self.scene.apply(Edit("kind", 0, rng.choice(sorted(FACTS))))
+                known = EVERYTHING
             else:
                 scene = sample_scene(rng, self.split, things=1)
+                known = frozenset()
             if scene.split == self.split:
-                return _Turn(_fact(scene.things[0].kind, rng), scene)
+                return _Turn(_fact(scene.things[0].kind, rng), scene, known)
 
     def _talk_turn(self) -> _Turn:
         """The same wordings, answered by what is true of the scene at hand."""

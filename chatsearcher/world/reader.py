@@ -37,6 +37,19 @@ def scene_of(picture_id: str) -> Scene:
     return Scene.from_key(picture_id.rsplit("#", 1)[0])
 
 
+def complete(said: Description) -> Scene | None:
+    """The scene of a description that leaves nothing out."""
+    things = []
+    for named in said.things:
+        if named.kind is None or named.place is None or len(named.looks) < 4:
+            return None
+        things.append(Thing(kind=named.kind, place=named.place, **named.looks))
+    if not things or said.setting is None or said.time is None or said.swap:
+        return None
+    things.sort(key=lambda thing: thing.place in ("right", "bottom"))
+    return Scene(said.setting, said.time, tuple(things))
+
+
 def read_dialogue(dialogue: Dialogue) -> Scene:
     """The scene that the last user turn asks for.
 

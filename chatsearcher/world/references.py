@@ -14,6 +14,7 @@ from chatsearcher.world.captions import EVERYTHING, describe
 from chatsearcher.world.edits import choose_edits, commands, nominal, say_edits
 from chatsearcher.world.lexicon import noun, sentence
 from chatsearcher.world.questions import ask
+from chatsearcher.world.reformulation import reformulation
 from chatsearcher.world.scene import Edit, Scene, Split, sample_scene
 
 Show = Callable[[Scene], Image]
@@ -185,10 +186,10 @@ def request(
     """A round in which the user describes a picture, or how it differs from the one before."""
     if before is not None and near(before, scene) and rng.random() < 0.6:
         text = say_edits(before, difference(before, scene), rng)
-        return dialogue.user(text).assistant(show(scene))
+        return dialogue.user(text).assistant(reformulation(scene), show(scene))
     text = rng.choice(REQUESTS).format(x=describe(scene, rng, EVERYTHING, lead=False))
     text = text[:1].upper() + text[1:]
     opening = rng.choice(AGAIN if dialogue.turns else OPENINGS)
     if opening == "And":
         opening, text = "", f"And {text if text.startswith('I') else text[:1].lower() + text[1:]}"
-    return dialogue.user(f"{opening} {text}".strip()).assistant(show(scene))
+    return dialogue.user(f"{opening} {text}".strip()).assistant(reformulation(scene), show(scene))

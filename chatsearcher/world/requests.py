@@ -16,6 +16,7 @@ from chatsearcher.dialogue import Dialogue
 from chatsearcher.world.edits import choose_edits, say_edits
 from chatsearcher.world.look_alikes import HARD_TO_FIND, mixtures
 from chatsearcher.world.references import Show, instruction, request
+from chatsearcher.world.reformulation import reformulation
 from chatsearcher.world.scene import Edit, Scene, Split
 
 
@@ -53,11 +54,11 @@ def follow(
         elif each.by == "own picture":
             said = instruction(target, split, rng)
             shown = (show(scene) for scene in said.shown)
-            dialogue = dialogue.user(*shown, said.text).assistant(show(target))
+            dialogue = dialogue.user(*shown, said.text).assistant(reformulation(target), show(target))
         else:
             assert before is not None
             words = say_edits(before, (each.edits[member],), rng, shared=0.3)
-            dialogue = dialogue.user(words).assistant(show(target))
+            dialogue = dialogue.user(words).assistant(reformulation(target), show(target))
         before = target
     return dialogue
 

@@ -13,10 +13,16 @@ from chatsearcher.dialogue import Dialogue, Text, Turn
 from chatsearcher.world import questions
 from chatsearcher.world.dialogues import SET_MODE, THANKS, Mode
 from chatsearcher.world.edits import apply_description
-from chatsearcher.world.reader import read_reference, read_telling, scene_of, selects
+from chatsearcher.world.reader import (
+    complete,
+    read_reference,
+    read_telling,
+    scene_of,
+    selects,
+)
 from chatsearcher.world.reading import Description, read
 from chatsearcher.world.references import LOOK_MANY, LOOK_ONE
-from chatsearcher.world.scene import Scene, Thing
+from chatsearcher.world.scene import Scene
 from chatsearcher.world.telling import LAST_CUES, OPENERS
 
 _LAST = tuple(cue.split("{")[0] for cue in LAST_CUES)
@@ -100,7 +106,7 @@ class _Listener:
         fact = questions.is_fact(said)
         if fact and (self.scene is None or len(self.scene.things) > 1):
             return None
-        if (scene := _complete(said)) is not None:
+        if (scene := complete(said)) is not None:
             return scene
         if self.scene is None or not (fact or _fits(said, self.scene)):
             return None  # a loosely said new scene
@@ -110,16 +116,3 @@ class _Listener:
 def _fits(said: Description, scene: Scene) -> bool:
     """Whether the words speak of the things of this scene."""
     return all(scene.find(str(named.kind)) is not None for named in said.things)
-
-
-def _complete(said: Description) -> Scene | None:
-    """The scene of a description that leaves nothing out."""
-    things = []
-    for named in said.things:
-        if named.kind is None or named.place is None or len(named.looks) < 4:
-            return None
-        things.append(Thing(kind=named.kind, place=named.place, **named.looks))
-    if not things or said.setting is None or said.time is None or said.swap:
-        return None
-    things.sort(key=lambda thing: thing.place in ("right", "bottom"))
-    return Scene(said.setting, said.time, tuple(things))

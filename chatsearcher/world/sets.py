@@ -17,6 +17,7 @@ from importlib import resources
 from chatsearcher.dialogue import Dialogue, Image
 from chatsearcher.world.pictures import picture_id
 from chatsearcher.world.references import instruction, mixed_rounds, single_round
+from chatsearcher.world.reformulation import without_reformulations
 from chatsearcher.world.scene import Edit, Scene, Split, sample_scene
 from chatsearcher.world.telling import telling
 
@@ -180,7 +181,8 @@ def _picture_sets(ending: str, size: _Size) -> dict[str, WorldSet]:
         for _ in range(2):
             said = instruction(target, size.split, rng)
             single.append((target, single_round(said, gallery.show)))
-            mixed.append((target, mixed_rounds(said, size.split, gallery.show, rng)))
+            rounds = mixed_rounds(said, size.split, gallery.show, rng)
+            mixed.append((target, without_reformulations(rounds)))
             for _, dialogue in (single[-1], mixed[-1]):
                 taken.setdefault(target, set()).update(image.id for image in dialogue.images)
     gallery.fill(targets, taken, size)

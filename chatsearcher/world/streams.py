@@ -15,6 +15,7 @@ from chatsearcher.world.captions import caption
 from chatsearcher.world.dialogues import conversation, search
 from chatsearcher.world.look_alikes import HARD_TO_FIND, around, mixtures
 from chatsearcher.world.pictures import picture_id
+from chatsearcher.world.reformulation import reformulation, without_reformulations
 from chatsearcher.world.requests import Round, follow, plan
 from chatsearcher.world.scene import Scene, Split, sample_scene
 from chatsearcher.world.stories import story
@@ -24,6 +25,8 @@ Item = TypeVar("Item")
 CHANGES = 3
 FAMILY = 2**CHANGES
 """Look-alikes that follow one another in the streams of the two stages."""
+TERSE = 0.3
+"""How often an answer of the training dialogues shows its picture without a word."""
 FIND_THIS = ("Find this picture.", "Do you have this picture?", "This one, please.")
 """How a user asks for the very picture that is shown."""
 
@@ -82,14 +85,18 @@ def hard_pairs(
 
 
 def look_alikes(
-    split: Split, seed: int, start: int = 0
+    split: Split, seed: int, start: int = 0, name: str = "look-alikes"
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """(key, [(picture id, caption)] * FAMILY): a family of ``look_alikes.mixtures``."""
+    """(key, [(picture id, caption)] * FAMILY): a family of ``look_alikes.mixtures``.
+
+    Args:
+        name: streams of other names have other families.
+    """
 
     def make(rng: random.Random) -> list[tuple[str, str]]:
         return [(picture(s, rng).id, caption(s, rng, 1.0)) for s in mixtures(split, rng, CHANGES)]
 
-    return _stream("look-alikes", split, seed, start, make)
+    return _stream(name, split, seed, start, make)
 
 
 def documents(
@@ -107,7 +114,7 @@ def conversations(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str
     """(key, dialogue that ends in an assistant's turn) for ever: tellings, instructions, modes."""
 
     def make(rng: random.Random) -> Dialogue:
-        return conversation(split, rng, partial(picture, rng=rng))
+        return _some_terse(conversation(split, rng, partial(picture, rng=rng)), rng)
 
     return _stream("conversation", split, seed, start, make)
 
@@ -122,10 +129,8 @@ def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
     while True:
         target = _family("look-alikes", split, seed, index // FAMILY)[index % FAMILY]
         rng = item_rng("search", split, seed, index)
-        yield (
-            f"search/{split}/{seed}/{index}",
-            search(target, split, rng, partial(picture, rng=rng)),
-        )
+        dialogue = search(target, split, rng, partial(picture, rng=rng))
+        yield f"search/{split}/{seed}/{index}", _some_terse(dialogue, rng)
         index += 1
 
 
@@ -139,12 +144,12 @@ def requests(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
         run, member = divmod(index, FAMILY)
         rng = item_rng("request", split, seed, index)
         dialogue = follow(_plan(split, seed, run), member, split, rng, partial(picture, rng=rng))
-        yield f"request/{split}/{seed}/{index}", dialogue
+        yield f"request/{split}/{seed}/{index}", _some_terse(dialogue, rng)
         index += 1
 
 
 def same_pictures(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
-    """(key, dialogue: the user's picture, found again) for ever.
+    """(key, dialogue: the user's picture, found again, half of the time after words) for ever.
 
     ``FAMILY`` neighbours of the stream are about one family, so that each picture has to be read
     in all that it shows.
@@ -154,9 +159,15 @@ def same_pictures(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str
         scene = _family("same", split, seed, index // FAMILY)[index % FAMILY]
         rng = item_rng("same picture", split, seed, index)
         shown = picture(scene, rng)
-        dialogue = Dialogue().user(shown, rng.choice(FIND_THIS)).assistant(shown)
-        yield f"same/{split}/{seed}/{index}", dialogue
+        asked = Dialogue().user(shown, rng.choice(FIND_THIS))
+        dialogue = asked.assistant(reformulation(scene), shown)
+        yield f"same/{split}/{seed}/{index}", without_reformulations(dialogue, 0.5, rng)
         index += 1
+
+
+def _some_terse(dialogue: Dialogue, rng: random.Random) -> Dialogue:
+    """Histories with and without words before their pictures: people's and test sets' have both."""
+    return without_reformulations(dialogue, TERSE, rng)
 
 
 @lru_cache(maxsize=8)
@@ -179,6 +190,7 @@ def decision_rounds(split: Split, count: int, seed: int = 0) -> list[Decision]:
     while len(found) < count:
         rng = item_rng("decision", split, seed, index)
         dialogue = conversation(split, rng, partial(picture, rng=rng))
+        dialogue = without_reformulations(dialogue)
         for at, turn in enumerate(dialogue.turns):
             if turn.role != "assistant":
                 continue

@@ -54,6 +54,7 @@ MODEL = ModelSettings(
     qformer=QFormerSettings(initialiser="width"),
     retrieval_weight=4.0,
     temperature=0.04,  # begun at 14, an earlier one rose to 42 in 3,200 steps
+    search_lead="Looking for",  # as the world's conversations have it
 )
 # Captions of pictures, and pictures to be found again, in place of a public Q-former's
 # pre-training: mixed with words that ask for pictures from the start, no word learned to read one
@@ -67,8 +68,9 @@ READING = Stage1Recipe(
     log=LogSettings(every=20, save_every=300, evaluate_every=300),
     data=DataConfig(
         sources={
-            "captions": SourceConfig("world-captions", 20),
+            "captions": SourceConfig("world-captions", 10),
             "same": SourceConfig("world-same-pictures", 16),
+            "rewordings": SourceConfig("world-rewordings", 12),
         },
         length=320,
         workers=1,
@@ -85,7 +87,7 @@ STAGE1 = Stage1Recipe(
     reading_recipe="nano-reading",
     model=replace(MODEL, start="runs/nano/reading/model"),
     optimiser=OptimiserSettings(
-        steps=800,
+        steps=1200,
         learning_rate=1e-3,
         warmup=50,
         betas=(0.9, 0.98),
@@ -95,9 +97,10 @@ STAGE1 = Stage1Recipe(
     log=LogSettings(every=20, save_every=200, evaluate_every=200),
     data=DataConfig(
         sources={
-            "captions": SourceConfig("world-captions", 8),
-            "pairs": SourceConfig("world-pairs", 6),
-            "look-alikes": SourceConfig("world-look-alikes", 16),
+            "captions": SourceConfig("world-captions", 6),
+            "pairs": SourceConfig("world-pairs", 4),
+            "look-alikes": SourceConfig("world-look-alikes", 8),
+            "rewordings": SourceConfig("world-rewordings", 16),
             "documents": SourceConfig("world-documents", 2),
         },
         length=320,

@@ -1,4 +1,5 @@
-"""``eval/mistakes.py`` and ``eval/ceiling.py``: what they count, on scenes where it is known."""
+"""``eval/mistakes.py``, ``eval/reformulations.py`` and ``eval/ceiling.py``: what they count, on
+scenes where it is known."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from chatsearcher.world.scene import sample_scene
 
 EVAL = Path(__file__).resolve().parents[3] / "eval"
 MISTAKES = runpy.run_path(str(EVAL / "mistakes.py"))
+REFORMULATIONS = runpy.run_path(str(EVAL / "reformulations.py"))
 CEILING = runpy.run_path(str(EVAL / "ceiling.py"))
 
 
@@ -30,6 +32,21 @@ def test_two_changes_have_none() -> None:
     second = next(edit for edit in scene.edits() if edit.attribute == "time")
     with pytest.raises(ValueError, match="exactly one attribute"):
         MISTAKES["difference"](scene, scene.apply(first).apply(second))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_wrong_word_counts_for_its_attribute(seed: int) -> None:
+    scene = sample_scene(random.Random(seed), "train")
+    assert REFORMULATIONS["mistakes"](scene, scene) == set()
+    for edit in scene.edits():
+        assert REFORMULATIONS["mistakes"](scene, scene.apply(edit)) == {edit.attribute}
+
+
+def test_right_words_and_wrong_ones_are_counted() -> None:
+    scene = sample_scene(random.Random(1), "train")
+    night = scene.apply(next(edit for edit in scene.edits() if edit.attribute == "time"))
+    said = REFORMULATIONS["summary"]([scene] * 4, [scene, night, None, scene])
+    assert said == "right 50.0% of 4; wrong: time 25.0%, not a whole scene 25.0%"
 
 
 def test_codes_have_a_one_for_every_question_that_is_asked() -> None:

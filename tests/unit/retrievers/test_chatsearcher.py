@@ -222,3 +222,22 @@ def test_a_calibration_belongs_to_its_weights(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(ValueError, match="write it anew"):
         load_retriever(str(tmp_path), "cpu")
+
+
+def test_queries_are_what_the_conversation_searches_with() -> None:
+    """Many dialogues encoded at once, and each answered by itself with the same words."""
+    system = ChatSearcherRetriever(
+        build(search_lead="here they"), tiny_processor(), "cpu", torch.float32, max_new_tokens=9
+    )
+    system.search_threshold = 0.0
+    vectors, words = system.encode_queries(TALKS), system.reformulate(TALKS)
+    for talk, vector, said in zip(TALKS, vectors, words, strict=True):
+        reply = system.reply(talk)
+        np.testing.assert_allclose(vector, reply.query, atol=1e-5)
+        assert reply.text == said
+        assert said.startswith("here they")
+    system.reformulates = False
+    bare = system.encode_queries(TALKS)
+    assert np.abs(bare - vectors).max() > 1e-3
+    np.testing.assert_allclose(bare, retriever().encode_queries(TALKS), atol=1e-6)
+    assert not retriever().reformulates
