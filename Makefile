@@ -40,7 +40,7 @@ COMPILE := $(if $(shell command -v g++),--engine.compile)
 train-nano: .venv/.dev  ## make nano anew: tower, words, reading, two stages, export, calibration
 	$(BIN)/python train/tower.py
 	$(BIN)/python train/words.py
-	$(BIN)/python train/stage1.py --recipe nano-reading $(COMPILE)
+	$(BIN)/python train/reading.py
 	$(BIN)/python train/stage1.py $(COMPILE)
 	$(BIN)/python train/stage2.py $(COMPILE)
 	$(BIN)/python train/export.py runs/nano/stage2 chatsearcher/checkpoints/nano

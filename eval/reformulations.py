@@ -61,7 +61,9 @@ def mistakes(target: Scene, scene: Scene | None) -> set[str]:
     if len(scene.things) != len(target.things):
         return found | {"number of things"}
     for ours, theirs in zip(scene.things, target.things, strict=True):
-        found |= {name for name in (*LOOKS, "place") if getattr(ours, name) != getattr(theirs, name)}
+        found |= {
+            name for name in (*LOOKS, "place") if getattr(ours, name) != getattr(theirs, name)
+        }
     return found
 
 

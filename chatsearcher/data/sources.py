@@ -17,6 +17,7 @@ SOURCES = Registry(
     {
         "world-pairs": "chatsearcher.data.world:WorldPairs",
         "world-captions": "chatsearcher.data.world:WorldCaptions",
+        "world-keywords": "chatsearcher.data.world:WorldKeywords",
         "world-descriptions": "chatsearcher.data.world:WorldDescriptions",
         "world-same-pictures": "chatsearcher.data.world:WorldSamePictures",
         "world-look-alikes": "chatsearcher.data.world:WorldLookAlikes",

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from chatsearcher.data.records import Record, Remark, SourceConfig
 from chatsearcher.dialogue import Dialogue, Image, Part, Text
 from chatsearcher.world import pictures, streams
-from chatsearcher.world.captions import caption
+from chatsearcher.world.captions import caption, keywords
 from chatsearcher.world.questions import ask
 from chatsearcher.world.reader import scene_of
 from chatsearcher.world.reformulation import reformulation
@@ -35,14 +35,24 @@ class WorldPairs(_World):
 
 
 class WorldCaptions(_World):
-    """A picture, then its caption."""
+    """A picture, then its caption, or the words with which it would be looked for."""
 
     def item(self, index: int) -> Record:
         rng = streams.item_rng("captions", self.split, self.seed, index)
         scene = sample_scene(rng, self.split)
         shown = streams.picture(scene, rng)
-        said = caption(scene, rng, complete=1.0)
+        said = caption(scene, rng, 1.0) if rng.random() < 0.5 else reformulation(scene)
         return Record(f"captions/{self.split}/{self.seed}/{index}", (shown, Text(said)), self.load)
+
+
+class WorldKeywords(_World):
+    """A picture, then a word for each of its attributes."""
+
+    def item(self, index: int) -> Record:
+        rng = streams.item_rng("keywords", self.split, self.seed, index)
+        scene = sample_scene(rng, self.split)
+        parts = (streams.picture(scene, rng), Text(" ".join(keywords(scene))))
+        return Record(f"keywords/{self.split}/{self.seed}/{index}", parts, self.load)
 
 
 class WorldDescriptions(_World):

@@ -134,7 +134,7 @@ def _take_parts(model: ChatSearcherModel, folder: Path) -> None:
     """
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(
-            f"no finished model in {folder}; python train/stage1.py --recipe nano-reading makes "
+            f"no finished model in {folder}; python train/reading.py makes "
             "nano's, and --model.start None begins without"
         )
     from chatsearcher.model import ChatSearcherModel

@@ -87,6 +87,14 @@ def words(arguments: Sequence[str] | None = None) -> None:
     _run(WORDS, "nano-words", train_words, arguments)
 
 
+def reading(arguments: Sequence[str] | None = None) -> None:
+    """Let a new connector learn to say what it sees."""
+    from chatsearcher.training.recipes import READING
+    from chatsearcher.training.stages import train_reading
+
+    _run(READING, "nano-reading", train_reading, arguments)
+
+
 def stage1(arguments: Sequence[str] | None = None) -> None:
     """Alignment: pairs and interleaved documents, loss on every word and every picture."""
     from chatsearcher.training.recipes import STAGE1

@@ -1,4 +1,4 @@
-"""The trainings from recipe to saved model: tower, words, stage 1, stage 2."""
+"""The trainings from recipe to saved model: tower, words, reading, stage 1, stage 2."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from chatsearcher.training import build, distribution, efficiency, export, prove
 from chatsearcher.training.loop import Outcome, train
 from chatsearcher.training.new_llama import new_llama
 from chatsearcher.training.objectives import ChatSearcherObjective, held_out_hook
-from chatsearcher.training.recipes import STAGE1, TOWERS, WORDS
+from chatsearcher.training.recipes import READING, TOWERS, WORDS
 from chatsearcher.training.recipes.types import (
+    ReadingRecipe,
     Stage1Recipe,
     Stage2Recipe,
     StageRecipe,
@@ -133,13 +134,60 @@ def train_words(recipe: WordsRecipe, resume: bool = False) -> bool:
     return True
 
 
+def train_reading(recipe: ReadingRecipe, resume: bool = False) -> bool:
+    """Let a new connector learn to say what it sees; returns False when interrupted.
+
+    Writes a whole ``model/``, of which stage 1 takes connector and language model.
+    """
+    from chatsearcher.data.loader import build_source
+    from chatsearcher.training import reading
+
+    check_data(recipe)
+    if not _has_parts(recipe):
+        return False
+    run_dir = Path(recipe.run)
+    accelerator = distribution.build_accelerator(recipe)
+    torch.manual_seed(recipe.seed)
+    model, processor = build.build_model(recipe.model, _dtype(recipe))
+    held_out = dataclasses.replace(_on(recipe.data, "val"), workers=0)
+    validation = build_source(held_out, processor, 0, 1, recipe.seed)
+    if accelerator.is_main_process:
+        provenance.write(run_dir, recipe, accelerator.num_processes)
+    outcome = train(
+        recipe,
+        reading.ReadingModel(model),
+        reading.ReadingObjective(),
+        lambda rank, world: build_source(recipe.data, processor, rank, world, recipe.seed),
+        run_dir,
+        hooks=[reading.held_out_hook(_first(validation, recipe.validation))],
+        resume=resume,
+        accelerator=accelerator,
+    )
+    if outcome.interrupted:
+        return False
+    if outcome.main:
+        draft = _draft(run_dir)
+        state = {name.removeprefix("model."): v for name, v in outcome.state_dict.items()}
+        model.save_pretrained(draft, state_dict=state)
+        processor.save_pretrained(draft)
+        _publish(draft, run_dir)
+        print(f"model saved in {run_dir / 'model'}", flush=True)
+    accelerator.wait_for_everyone()
+    return True
+
+
+def _has_parts(recipe: ReadingRecipe | Stage1Recipe) -> bool:
+    """Whether the tower and the language model's first weights are there, or could be made."""
+    return _has_tower(recipe.model.tower, recipe.tower_recipe) and _has_words(
+        recipe.model.llm.start, recipe.words_recipe
+    )
+
+
 def train_stage1(recipe: Stage1Recipe, resume: bool = False) -> bool:
     """Alignment. Where the recipe's own tower or language model is missing, it is trained first."""
     check_data(recipe)
     if recipe.start is None:
-        if not _has_tower(recipe.model.tower, recipe.tower_recipe):
-            return False
-        if not _has_words(recipe.model.llm.start, recipe.words_recipe):
+        if not _has_parts(recipe):
             return False
         if not _has_reading(recipe.model.start, recipe.reading_recipe):
             return False
@@ -251,8 +299,8 @@ def _has_words(start: str | None, name: str | None) -> bool:
 
 
 def _has_reading(start: str | None, name: str | None) -> bool:
-    """The same for the first weights of connector and language model."""
-    return start is None or _is_made(start, name, "model that reads", STAGE1, train_stage1)
+    """The same for the connector's first weights."""
+    return start is None or _is_made(start, name, "model that reads", READING, train_reading)
 
 
 def _is_made(

@@ -81,6 +81,19 @@ def _plain_thing(thing: Thing, say: frozenset[str]) -> str:
     return " ".join(words)
 
 
+def keywords(scene: Scene) -> list[str]:
+    """Every attribute in one word, always as many and in one order; "no" for a missing thing."""
+    words = []
+    for index in range(2):
+        if index == len(scene.things):
+            words += ["no"] * 6
+            continue
+        thing = scene.things[index]
+        words += [NUMBERS[thing.count], thing.size, thing.colour, thing.pattern]
+        words += [thing.kind, thing.place]
+    return [*words, scene.setting, scene.time]
+
+
 def frame_phrase(scene: Scene, rng: random.Random, say: frozenset[str] = EVERYTHING) -> str:
     """Setting and time, e.g. "on a beach at night"."""
     parts = []

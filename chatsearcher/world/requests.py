@@ -54,7 +54,9 @@ def follow(
         elif each.by == "own picture":
             said = instruction(target, split, rng)
             shown = (show(scene) for scene in said.shown)
-            dialogue = dialogue.user(*shown, said.text).assistant(reformulation(target), show(target))
+            dialogue = dialogue.user(*shown, said.text).assistant(
+                reformulation(target), show(target)
+            )
         else:
             assert before is not None
             words = say_edits(before, (each.edits[member],), rng, shared=0.3)

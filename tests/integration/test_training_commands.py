@@ -168,13 +168,18 @@ def test_stage_1_begins_with_the_words_of_the_tower(folder):
         assert torch.equal(begun[f"llm.{name}"], value), name
 
 
-def test_stage_1_begins_with_the_parts_of_a_reader(undisturbed):
-    run = undisturbed / "after-reading"
-    start = ["--model.start", str(undisturbed / "stage1" / "model"), "--seed", "3"]
+def test_stage_1_begins_with_the_parts_of_a_reader(folder):
+    run, reader = folder / "after-reading", folder / "reading"
+    # words of one token each, as the keywords of pictures have to be
+    words = ["--model.tokenizer", str(ROOT / "chatsearcher" / "checkpoints" / "nano")]
+    words += ["--model.query-tokens", "14", "--data.length", "640"]
+    start = ["--model.start", str(reader / "model"), "--seed", "3"]
     still = ["--optimiser.learning-rate", "0"]
     with threads_restored():
-        main.stage1([*stage1(undisturbed, run.name, 1), *start, *still])
-    read = load_file(undisturbed / "stage1" / "model" / "model.safetensors")
+        main.reading([*stage1(folder, reader.name, 3), *words])
+        main.stage1([*stage1(folder, run.name, 1), *words, *start, *still])
+    assert losses(reader)[3] < losses(reader)[1]
+    read = load_file(reader / "model" / "model.safetensors")
     begun = load_file(run / "model" / "model.safetensors")
     for name, value in read.items():
         if name.startswith(("connector.", "llm.")):

@@ -2,7 +2,7 @@
 
 A recipe name stands for one entry in each of the tables it has a training for: ``nano`` is a
 stage 1 and a stage 2, ``nano-tower`` a tower, ``nano-words`` a language model's first training,
-``nano-reading`` a first stage 1.
+``nano-reading`` a connector's.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ TOWERS = Registry(
     },
 )
 WORDS = Registry("words recipe", {"nano-words": f"{_NANO}:WORDS"})
+READING = Registry("reading recipe", {"nano-reading": f"{_NANO}:READING"})
 STAGE1 = Registry(
     "stage 1 recipe",
     {
         "nano": f"{_NANO}:STAGE1",
-        "nano-reading": f"{_NANO}:READING",
         "nano-short": f"{_NANO}:SHORT_STAGE1",
         "nano-real": f"{_REAL}:STAGE1",
         "vicuna-7b": f"{_PAPER}:STAGE1",

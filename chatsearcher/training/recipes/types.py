@@ -1,4 +1,4 @@
-"""The kinds of recipe: a tower's, a language model's first words, and a stage's."""
+"""The kinds of recipe: a tower's, first words of a language model and a connector, a stage's."""
 
 from __future__ import annotations
 
@@ -86,6 +86,20 @@ class StageRecipe(RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadingRecipe(StageRecipe):
+    """The first training of a new connector (``training.reading``).
+
+    Attributes:
+        model: how the new model is put together; ``query_tokens`` words are said of a picture.
+        tower_recipe, words_recipe: as stage 1's.
+    """
+
+    model: ModelSettings
+    tower_recipe: str | None = None
+    words_recipe: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage1Recipe(StageRecipe):
     """Alignment of a new model, or further alignment of one.
 
@@ -94,8 +108,7 @@ class Stage1Recipe(StageRecipe):
         tower_recipe: a tower recipe that is trained first where its run is missing (nano).
         words_recipe: likewise, what makes the language model's first weights
             (``model.llm.start``).
-        reading_recipe: likewise, a stage 1 of captions that makes the first weights of connector
-            and language model (``model.start``).
+        reading_recipe: likewise, what makes the connector's first weights (``model.start``).
         start: the folder of a finished run whose model this one goes on from, instead of a new one.
     """
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chatsearcher.data.sources import SOURCES
 from chatsearcher.training.main import parse
-from chatsearcher.training.recipes import STAGE1, STAGE2, TOWERS
+from chatsearcher.training.recipes import READING, STAGE1, STAGE2, TOWERS
 from chatsearcher.training.settings import as_json
 
 ALL = [(table, name) for table in (TOWERS, STAGE1, STAGE2) for name in table]
@@ -74,7 +75,9 @@ def test_nano_reads_what_the_world_gives_and_stage_2_follows_stage_1():
             assert first.model.tower == f"{TOWERS[first.tower_recipe].run}/model"
             assert first.model.tokenizer == f"{TOWERS[first.tower_recipe].run}/tokenizer"
         if first.reading_recipe:
-            assert first.model.start == f"{STAGE1[first.reading_recipe].run}/model"
+            reading = READING[first.reading_recipe]
+            assert first.model.start == f"{reading.run}/model"
+            assert replace(first.model, start=None) == reading.model
 
 
 def test_vicuna_is_the_papers_table():

@@ -7,6 +7,7 @@ from itertools import islice
 
 import pytest
 
+from chatsearcher.benchmarks.world import WorldBenchmark
 from chatsearcher.dialogue import Dialogue, Image, Text
 from chatsearcher.training.recipes import nano
 from chatsearcher.world import streams
@@ -21,7 +22,6 @@ from chatsearcher.world.reformulation import (
 )
 from chatsearcher.world.rounds import read_round
 from chatsearcher.world.scene import sample_scene
-from chatsearcher.benchmarks.world import WorldBenchmark
 
 STREAMS = (streams.conversations, streams.searches, streams.requests)
 
