@@ -19,7 +19,6 @@ SOURCES = Registry(
         "world-captions": "chatsearcher.data.world:WorldCaptions",
         "world-keywords": "chatsearcher.data.world:WorldKeywords",
         "world-descriptions": "chatsearcher.data.world:WorldDescriptions",
-        "world-same-pictures": "chatsearcher.data.world:WorldSamePictures",
         "world-look-alikes": "chatsearcher.data.world:WorldLookAlikes",
         "world-rewordings": "chatsearcher.data.world:WorldRewordings",
         "world-requests": "chatsearcher.data.world:WorldRequests",

@@ -147,14 +147,6 @@ class WorldSearches(_World):
         return Record(key, dialogue, self.load)
 
 
-class WorldSamePictures(_World):
-    """A user's picture that is to be found again, among its look-alikes."""
-
-    def item(self, index: int) -> Record:
-        key, dialogue = next(streams.same_pictures(self.split, self.seed, index))
-        return Record(key, dialogue, self.load)
-
-
 class WorldRequests(_World):
     """Dialogues that ask for a picture every round, each among its look-alikes."""
 

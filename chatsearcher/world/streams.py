@@ -15,7 +15,7 @@ from chatsearcher.world.captions import caption
 from chatsearcher.world.dialogues import conversation, search
 from chatsearcher.world.look_alikes import HARD_TO_FIND, around, mixtures
 from chatsearcher.world.pictures import picture_id
-from chatsearcher.world.reformulation import reformulation, without_reformulations
+from chatsearcher.world.reformulation import without_reformulations
 from chatsearcher.world.requests import Round, follow, plan
 from chatsearcher.world.scene import Scene, Split, sample_scene
 from chatsearcher.world.stories import story
@@ -27,8 +27,6 @@ FAMILY = 2**CHANGES
 """Look-alikes that follow one another in the streams of the two stages."""
 TERSE = 0.3
 """How often an answer of the training dialogues shows its picture without a word."""
-FIND_THIS = ("Find this picture.", "Do you have this picture?", "This one, please.")
-"""How a user asks for the very picture that is shown."""
 
 
 class Decision(NamedTuple):
@@ -145,23 +143,6 @@ def requests(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
         rng = item_rng("request", split, seed, index)
         dialogue = follow(_plan(split, seed, run), member, split, rng, partial(picture, rng=rng))
         yield f"request/{split}/{seed}/{index}", _some_terse(dialogue, rng)
-        index += 1
-
-
-def same_pictures(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dialogue]]:
-    """(key, dialogue: the user's picture, found again, half of the time after words) for ever.
-
-    ``FAMILY`` neighbours of the stream are about one family, so that each picture has to be read
-    in all that it shows.
-    """
-    index = start
-    while True:
-        scene = _family("same", split, seed, index // FAMILY)[index % FAMILY]
-        rng = item_rng("same picture", split, seed, index)
-        shown = picture(scene, rng)
-        asked = Dialogue().user(shown, rng.choice(FIND_THIS))
-        dialogue = asked.assistant(reformulation(scene), shown)
-        yield f"same/{split}/{seed}/{index}", without_reformulations(dialogue, 0.5, rng)
         index += 1
 
 

@@ -9,7 +9,10 @@ import pytest
 from chatsearcher.data import sources
 from chatsearcher.data.records import SourceConfig
 from chatsearcher.dialogue import Dialogue, Image, Text
+from chatsearcher.training.recipes import nano
+from chatsearcher.world.captions import keywords
 from chatsearcher.world.pictures import parse
+from chatsearcher.world.reformulation import read_reformulation
 from chatsearcher.world.scene import Scene
 from chatsearcher.world.streams import CHANGES, FAMILY
 from chatsearcher.world.writer import scene_in
@@ -46,7 +49,7 @@ def test_captions_stand_behind_their_picture() -> None:
         assert isinstance(said, Text)
         scene = parse(shown.id)[0]
         assert scene.split == "train"
-        assert scene_in(said.text) == scene
+        assert (read_reformulation(said.text) or scene_in(said.text)) == scene
 
 
 def test_descriptions_answer_with_what_the_users_picture_shows() -> None:
@@ -61,15 +64,27 @@ def test_descriptions_answer_with_what_the_users_picture_shows() -> None:
         assert scene_in(answered.text) == parse(shown.id)[0]
 
 
-def test_pictures_to_be_found_again_are_look_alikes() -> None:
-    source = sources.build(SourceConfig("world-same-pictures", 1), 3, 96)
+def test_keywords_are_as_many_for_every_picture_and_tell_it() -> None:
+    source = sources.build(SourceConfig("world-keywords", 1), 3, 96)
+    seen: dict[str, Scene] = {}
+    for index in range(200):
+        shown, said = source.item(index).content
+        assert isinstance(said, Text)
+        assert len(said.text.split()) == nano.MODEL.query_tokens
+        scene = parse(shown.id)[0]
+        assert seen.setdefault(said.text, scene) == scene
+        for edit in scene.edits():
+            assert keywords(scene.apply(edit)) != said.text.split()
+
+
+def test_rewordings_tell_each_picture_twice_before_it_and_are_look_alikes() -> None:
+    source = sources.build(SourceConfig("world-rewordings", 1), 3, 96)
     scenes = []
     for index in range(2 * FAMILY):
-        dialogue = source.item(index).content
-        assert isinstance(dialogue, Dialogue)
-        asked, answered = dialogue.images
-        assert asked.id == answered.id
-        scenes.append(parse(asked.id)[0])
+        caption, wish, target = source.item(index).content
+        assert isinstance(target, Image)
+        scenes.append(parse(target.id)[0])
+        assert scene_in(caption.text) == read_reformulation(wish.text) == scenes[-1]
     for family in (scenes[:FAMILY], scenes[FAMILY:]):
         for scene in family:
             assert sum(changes(scene, each) == 1 for each in family) == CHANGES

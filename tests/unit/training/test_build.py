@@ -134,7 +134,7 @@ def test_parts_of_a_finished_stage(folder, settings, tmp_path, momentum):
         assert torch.equal(keys.average.value, keys.weight)
     with pytest.raises(ValueError, match=r"connector in .* of another build"):
         build_model(replace(begun, query_tokens=4))
-    with pytest.raises(FileNotFoundError, match="train/reading.py"):
+    with pytest.raises(FileNotFoundError, match=r"train/reading\.py"):
         build_model(replace(begun, start=str(tmp_path)))
 
 
