@@ -84,9 +84,19 @@ def conversation(split: Split, rng: random.Random, show: Show) -> Dialogue:
     return search(sample_scene(rng, split), split, rng, show)
 
 
-def search(target: Scene, split: Split, rng: random.Random, show: Show) -> Dialogue:
-    """A conversation that leads to one picture: a telling, an instruction, or mixed rounds."""
-    names, shares = zip(*SEARCHES, strict=True)
+def search(
+    target: Scene,
+    split: Split,
+    rng: random.Random,
+    show: Show,
+    kinds: tuple[tuple[str, float], ...] = SEARCHES,
+) -> Dialogue:
+    """A conversation that leads to one picture: a telling, an instruction, or mixed rounds.
+
+    Args:
+        kinds: how often each of the three occurs.
+    """
+    names, shares = zip(*kinds, strict=True)
     name = rng.choices(names, shares)[0]
     if name == "telling":
         return _refined(telling(target, rng), target, split, rng, show)

@@ -42,14 +42,15 @@ def without_reformulations(
     """Answers that show a picture show it without a word, in that share of turns.
 
     Args:
-        rng: decides which turns, where ``share`` is below 1.
+        rng: decides which turns, where ``share`` is below 1; the last turn then keeps its words.
     """
+    last = len(dialogue.turns) - 1
 
-    def bare(turn: Turn) -> Turn:
+    def bare(at: int, turn: Turn) -> Turn:
         if turn.role != "assistant" or not turn.images:
             return turn
-        if rng is not None and rng.random() >= share:
+        if rng is not None and (at == last or rng.random() >= share):
             return turn
         return replace(turn, content=tuple(p for p in turn.content if isinstance(p, Image)))
 
-    return replace(dialogue, turns=tuple(bare(turn) for turn in dialogue.turns))
+    return replace(dialogue, turns=tuple(bare(at, turn) for at, turn in enumerate(dialogue.turns)))

@@ -26,7 +26,9 @@ CHANGES = 3
 FAMILY = 2**CHANGES
 """Look-alikes that follow one another in the streams of the two stages."""
 TERSE = 0.3
-"""How often an answer of the training dialogues shows its picture without a word."""
+"""How often an earlier answer of the training dialogues shows its picture without a word."""
+SEARCHES = (("telling", 0.4), ("mixed", 0.3), ("single", 0.3))
+"""The kinds of search in training; those that begin with a picture are the harder ones."""
 
 
 class Decision(NamedTuple):
@@ -127,7 +129,7 @@ def searches(split: Split, seed: int, start: int = 0) -> Iterator[tuple[str, Dia
     while True:
         target = _family("look-alikes", split, seed, index // FAMILY)[index % FAMILY]
         rng = item_rng("search", split, seed, index)
-        dialogue = search(target, split, rng, partial(picture, rng=rng))
+        dialogue = search(target, split, rng, partial(picture, rng=rng), SEARCHES)
         yield f"search/{split}/{seed}/{index}", _some_terse(dialogue, rng)
         index += 1
 

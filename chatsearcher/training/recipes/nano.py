@@ -110,16 +110,16 @@ STAGE2 = Stage2Recipe(
     run="runs/nano/stage2",
     start="runs/nano/stage1",
     optimiser=OptimiserSettings(
-        steps=2400, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), qformer_rate=0.1
+        steps=3400, learning_rate=1e-3, warmup=100, betas=(0.9, 0.98), qformer_rate=0.1
     ),
     log=LogSettings(every=20, save_every=250, evaluate_every=250),
     data=DataConfig(
         sources={
-            "conversations": SourceConfig("world-conversations", 3),
-            "searches": SourceConfig("world-searches", 16),
-            "requests": SourceConfig("world-requests", 6),
-            "questions": SourceConfig("world-questions", 3),
-            "descriptions": SourceConfig("world-descriptions", 2),
+            "conversations": SourceConfig("world-conversations", 2),
+            "searches": SourceConfig("world-searches", 14),
+            "requests": SourceConfig("world-requests", 4),
+            "questions": SourceConfig("world-questions", 2),
+            "descriptions": SourceConfig("world-descriptions", 1),
         },
         length=384,  # short rows are cheaper; one conversation in a thousand is longer
         workers=1,

@@ -71,7 +71,7 @@ def test_training_dialogues_say_what_is_due_before_most_pictures(stream) -> None
             due = read_round(without_reformulations(Dialogue(dialogue.turns[:at])))
             if words and due.scene is not None:
                 assert words == [Text(reformulation(scene_of(picture.id)))]
-    assert 0.6 < said / (said + bare) < 0.8  # streams.TERSE
+    assert 0.65 < said / (said + bare) < 0.95  # streams.TERSE, and the last one always
 
 
 def test_the_words_are_taken_from_answers_with_pictures_alone() -> None:
