@@ -13,6 +13,7 @@ import pytest
 from chatsearcher.dialogue import Dialogue
 from chatsearcher.world import streams
 from chatsearcher.world.reader import scene_of
+from chatsearcher.world.reformulation import LEAD
 from chatsearcher.world.rounds import read_round
 from chatsearcher.world.streams import Decision, conversations, decision_rounds
 
@@ -55,15 +56,18 @@ def test_captions_that_leave_something_out_are_shorter() -> None:
     assert words(0.0) < 0.85 * words(1.0)
 
 
-def test_an_answer_is_words_or_one_picture() -> None:
+def test_an_answer_is_words_or_one_picture_behind_what_is_looked_for() -> None:
     words = pictures = 0
     for _, dialogue in islice(conversations("train", 0), 300):
         assert dialogue.turns[-1].role == "assistant"
         for turn in dialogue.turns[1::2]:
             assert turn.role == "assistant"
-            assert bool(turn.text) != bool(turn.images)
+            assert turn.text or turn.images
             assert len(turn.images) <= 1
-            words += bool(turn.text)
+            if turn.images:
+                assert turn.content[-1] == turn.images[0]
+                assert not turn.text or turn.text.startswith(LEAD)
+            words += not turn.images
             pictures += len(turn.images)
     assert 0.3 <= words / (words + pictures) <= 0.65
 
