@@ -57,6 +57,9 @@ def mistakes(target: Scene, scene: Scene | None) -> set[str]:
     """The attributes in which the scene differs from the target."""
     if scene is None:
         return {"not a whole scene"}
+    for edit in target.edits():  # also two things that have changed places
+        if target.apply(edit) == scene:
+            return {edit.attribute}
     found = {name for name in ("setting", "time") if getattr(scene, name) != getattr(target, name)}
     if len(scene.things) != len(target.things):
         return found | {"number of things"}
