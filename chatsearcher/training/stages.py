@@ -69,15 +69,11 @@ def train_tower(recipe: TowerRecipe, resume: bool = False) -> bool:
         resume=resume,
         accelerator=accelerator,
     )
-    if outcome.interrupted:
-        return False
-    if outcome.main:
-        draft = _draft(run_dir)
-        tower.save_clip(draft, outcome.state_dict, config, tokenizer)
-        _publish(draft, run_dir)
-        print(f"tower saved in {run_dir / 'model'}", flush=True)
-    accelerator.wait_for_everyone()
-    return True
+
+    def save(folder: Path) -> None:
+        tower.save_clip(folder, outcome.state_dict, config, tokenizer)
+
+    return _finish(outcome, accelerator, run_dir, "tower", save)
 
 
 def train_words(recipe: WordsRecipe, resume: bool = False) -> bool:
@@ -117,21 +113,12 @@ def train_words(recipe: WordsRecipe, resume: bool = False) -> bool:
         resume=resume,
         accelerator=accelerator,
     )
-    if outcome.interrupted:
-        return False
-    if outcome.main:
-        draft = _draft(run_dir)
-        state = {
-            name.removeprefix("llm."): value
-            for name, value in outcome.state_dict.items()
-            if name.startswith("llm.")
-        }
-        llm.save_pretrained(draft, state_dict=state)
-        tokenizer.save_pretrained(draft)
-        _publish(draft, run_dir)
-        print(f"language model saved in {run_dir / 'model'}", flush=True)
-    accelerator.wait_for_everyone()
-    return True
+
+    def save(folder: Path) -> None:
+        llm.save_pretrained(folder, state_dict=_part(outcome.state_dict, "llm."))
+        tokenizer.save_pretrained(folder)
+
+    return _finish(outcome, accelerator, run_dir, "language model", save)
 
 
 def train_reading(recipe: ReadingRecipe, resume: bool = False) -> bool:
@@ -163,17 +150,12 @@ def train_reading(recipe: ReadingRecipe, resume: bool = False) -> bool:
         resume=resume,
         accelerator=accelerator,
     )
-    if outcome.interrupted:
-        return False
-    if outcome.main:
-        draft = _draft(run_dir)
-        state = {name.removeprefix("model."): v for name, v in outcome.state_dict.items()}
-        model.save_pretrained(draft, state_dict=state)
-        processor.save_pretrained(draft)
-        _publish(draft, run_dir)
-        print(f"model saved in {run_dir / 'model'}", flush=True)
-    accelerator.wait_for_everyone()
-    return True
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder, state_dict=_part(outcome.state_dict, "model."))
+        processor.save_pretrained(folder)
+
+    return _finish(outcome, accelerator, run_dir, "model", save)
 
 
 def _has_parts(recipe: ReadingRecipe | Stage1Recipe) -> bool:
@@ -237,16 +219,12 @@ def _train_stage(
             resume=resume,
             accelerator=accelerator,
         )
-    if outcome.interrupted:
-        return False
-    if outcome.main:
-        draft = _draft(run_dir)
-        outcome.model.save_pretrained(draft, state_dict=outcome.state_dict)
-        processor.save_pretrained(draft)
-        _publish(draft, run_dir)
-        print(f"model saved in {run_dir / 'model'}", flush=True)
-    accelerator.wait_for_everyone()
-    return True
+
+    def save(folder: Path) -> None:
+        outcome.model.save_pretrained(folder, state_dict=outcome.state_dict)
+        processor.save_pretrained(folder)
+
+    return _finish(outcome, accelerator, run_dir, "model", save)
 
 
 def _held_out(recipe: StageRecipe, processor: ChatSearcherProcessor) -> list[Any]:
@@ -338,14 +316,23 @@ def _dtype(recipe: StageRecipe) -> torch.dtype:
     return torch.bfloat16 if recipe.engine.precision == "bf16" else torch.float32
 
 
-def _draft(run_dir: Path) -> Path:
-    draft = run_dir / ".model.draft"
-    shutil.rmtree(draft, ignore_errors=True)
-    return draft
+def _part(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The weights under a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _publish(draft: Path, run_dir: Path) -> None:
-    """Let the whole model appear at once."""
-    final = run_dir / "model"
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(draft, final)
+def _finish(
+    outcome: Outcome, accelerator: Any, run_dir: Path, what: str, save: Callable[[Path], None]
+) -> bool:
+    """Let the whole model of a finished run appear at once; returns False when interrupted."""
+    if outcome.interrupted:
+        return False
+    if outcome.main:
+        final, draft = run_dir / "model", run_dir / ".model.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        save(draft)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(draft, final)
+        print(f"{what} saved in {final}", flush=True)
+    accelerator.wait_for_everyone()
+    return True

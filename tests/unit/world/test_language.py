@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from contextlib import suppress
 
 import pytest
@@ -78,7 +79,8 @@ def test_a_telling_tells_the_whole_scene_at_its_end_only(seed: int) -> None:
     for prefix in earlier:
         with suppress(KeyError, TypeError):  # something is not told yet
             # a kind put right ("two dogs instead of the …") may tell a number that was due later
-            assert read_telling(prefix) != scene or " instead of the " in prefix.text
+            told_early = re.search(r"\b(one|two|three|four) \w+ instead of the ", prefix.text)
+            assert read_telling(prefix) != scene or told_early
 
 
 def test_unknown_words_are_refused() -> None:
